@@ -1,0 +1,46 @@
+"""What travels between layers: a complete feature map and the pixels of it that changed."""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Shaped
+
+
+class DeltaTensor(flax.struct.PyTreeNode):
+    """A feature map together with its update mask.
+
+    As the input of a model it is a frame with the pixels that can have changed; a stream
+    whose mask is all off has no new frame, and its values are never looked at.
+
+    Attributes:
+        value: [N, H, W, C], complete and valid everywhere, not only where the mask is on.
+        mask: [N, H, W], the pixels that changed in this frame.
+    """
+
+    value: Shaped[Array, "N H W C"]
+    mask: Bool[Array, "N H W"]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[N, H, W, C] of the map."""
+        return self.value.shape
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return self.value.dtype
+
+
+def frame_of_streams(frame: Shaped[Array, "N H W C"], present: Bool[Array, " N"]) -> DeltaTensor:
+    """A frame in which only some streams are new, as the input of a model.
+
+    Args:
+        frame: [N, H, W, C]; the values of streams that are not present are ignored.
+        present: [N], which streams have a new frame in this step.
+    """
+    mask = jnp.broadcast_to(jnp.asarray(present)[:, None, None], frame.shape[:3])
+    return DeltaTensor(jnp.asarray(frame), mask)
+
+
+def value_of(x: "DeltaTensor | jax.Array") -> jax.Array:
+    """The map itself, of a `DeltaTensor` or of a plain array."""
+    return x.value if isinstance(x, DeltaTensor) else x
