@@ -64,8 +64,8 @@ def scan_frames(
         frames: [T, N, H, W, C].
         present: [T, N], which streams have a new frame in which step; None for all.
         collect: collections to return for every frame, of "statistics" (see
-            `deltajax.statistics`) and "masks" (each update point's computed pixels, [N, H, W]). They
-            cost nothing when not asked for.
+            `deltajax.statistics`) and "masks" (each update point's computed pixels, [N, H, W]).
+            They cost nothing when not asked for.
         donate: whether the state in `variables` may be overwritten. Saves copying it once a call;
             the arrays given cannot be used afterwards.
         **kwargs: passed to the model; hashable.

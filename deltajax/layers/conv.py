@@ -1,4 +1,4 @@
-"""Convolution layers: convolution, norm, residual, activation and truncation as one update point."""
+"""Convolution, norm, residual, activation and truncation as one update point."""
 
 from collections.abc import Callable, Sequence
 
@@ -67,10 +67,7 @@ class _ConvolutionLayer(UpdatePoint):
             bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
         activation = resolve_activation(self.label, self.activation)
         value, kernel = promote_dtype(value_of(x), kernel, dtype=self.dtype)
-        if isinstance(x, DeltaTensor):
-            x = x.replace(value=value)
-        else:
-            x = value
+        x = x.replace(value=value) if isinstance(x, DeltaTensor) else value
         operation = self.neighbourhood(kernel, *x.shape[1:3])
 
         scale, shift = None, bias
@@ -130,7 +127,7 @@ class Conv(_ConvolutionLayer):
         return (*pair("kernel_size", self.kernel_size), channels // groups, self.features)
 
     def neighbourhood(self, kernel: jax.Array, height: int, width: int) -> Convolution:
-        size, strides = kernel.shape[:2], pair("strides", self.strides)
+        size, strides = pair("kernel_size", self.kernel_size), pair("strides", self.strides)
         dilation = pair("kernel_dilation", self.kernel_dilation)
         padding = resolve_padding(self.padding, size, strides, dilation, height, width)
         window = Window(size, strides, padding, dilation)
@@ -146,21 +143,21 @@ class ConvTranspose(_ConvolutionLayer):
     """
 
     def neighbourhood(self, kernel: jax.Array, height: int, width: int) -> TransposedConvolution:
-        size, strides = kernel.shape[:2], pair("strides", self.strides)
+        size, strides = pair("kernel_size", self.kernel_size), pair("strides", self.strides)
         dilation = pair("kernel_dilation", self.kernel_dilation)
-        if isinstance(self.padding, str) and self.padding.upper() in ("SAME", "VALID"):
-            padding = tuple(
-                _named_padding((k - 1) * d + 1, s, self.padding.upper())
-                for k, s, d in zip(size, strides, dilation, strict=True)
+        padding = resolve_padding(self.padding, size, strides, dilation, height, width)
+        if isinstance(self.padding, str):
+            rows, columns = (
+                _named_padding((size[axis] - 1) * dilation[axis] + 1, strides[axis], self.padding)
+                for axis in (0, 1)
             )
-        else:
-            padding = resolve_padding(self.padding, size, strides, dilation, height, width)
+            padding = (rows, columns)
         return TransposedConvolution(kernel, strides, padding, dilation, self.precision)
 
 
 def _named_padding(extent: int, stride: int, name: str) -> tuple[int, int]:
     """`lax.conv_transpose`'s padding of one axis: SAME makes the output stride times the input."""
-    if name == "VALID":
+    if name.upper() == "VALID":
         return extent - 1, extent - 1 + max(stride - extent, 0)
     total = extent + stride - 2
     before = extent - 1 if stride > extent - 1 else -(-total // 2)

@@ -17,9 +17,9 @@ class Sparsify(UpdatePoint):
     """Where frames enter: finds the pixels that changed since they were last sent.
 
     A pixel is updated where the difference, dilated, exceeds the threshold; in a stream's first
-    frame, or its first after a reset, everywhere. Frames may be uint8 if `mean` and `std` are given; then y = (x / 255 − mean) / std.
-    Floating frames are normalised as (x − mean) / std if they are given, and else taken as they
-    are. In dense mode this normalisation is all that the layer does.
+    frame, or its first after a reset, everywhere. Frames may be uint8 if `mean` and `std` are
+    given; then y = (x / 255 − mean) / std. Floating frames are normalised as (x − mean) / std if
+    they are given, and else taken as they are. In dense mode this is all that the layer does.
 
     Called with a `DeltaTensor`, only pixels in its mask can change, and a stream whose mask is
     all off has no new frame: it keeps its state.
@@ -68,7 +68,8 @@ class Sparsify(UpdatePoint):
             mask &= candidates
         if self.dilation > 1:
             reach = self.dilation // 2
-            window = Window((self.dilation,) * 2, (1, 1), ((reach, reach),) * 2)
+            square, border = (self.dilation, self.dilation), ((reach, reach), (reach, reach))
+            window = Window(square, (1, 1), border)
             # A pixel near a changed one that did not change at all has nothing to send.
             mask = window.reach(mask) & exceeds(new, old, 0.0, "max")
             if candidates is not None:

@@ -137,10 +137,8 @@ class UpdatePoint(nn.Module, kw_only=True):
             self.put_variable(STATISTICS, name, value)
 
 
-def check_threshold(name: str, threshold) -> None:
+def check_threshold(name: str, threshold: float) -> None:
     """Raises ValueError for a negative or NaN threshold; `name` says whose it is."""
-    if isinstance(threshold, jax.core.Tracer):
-        return
     if math.isnan(threshold) or threshold < 0:
         raise ValueError(f"{name}: threshold is {threshold}; it must be zero or positive")
 

@@ -62,16 +62,17 @@ def _position_of_bit(word: UInt32[Array, " P"], rank: Int[Array, " P"]) -> Int[A
     return position
 
 
-def _cumulative_sum(counts: Int[Array, " n"], block: int = 64) -> Int[Array, " n"]:
-    """Inclusive prefix sums, in blocks: XLA's own cumsum takes log₂ n passes on a CPU.
+def _cumulative_sum(counts: Int[Array, " n"], dtype=jnp.float32) -> Int[Array, " n"]:
+    """Inclusive prefix sums, in blocks of 64: XLA's own take log₂ n passes on a CPU.
 
-    The sums inside a block are a product with a triangle of ones, exact in float32 below 2²⁴.
+    The sums inside a block are a product with a triangle of ones: in float32, exact for sums of 64
+    words' counts, and in int32 for the sums of such blocks.
     """
-    n = counts.shape[0]
-    if n <= block:
-        return jnp.cumsum(counts)
-    triangle = jnp.triu(jnp.ones((block, block), jnp.float32))
-    blocks = jnp.pad(counts, (0, -n % block)).reshape(-1, block).astype(jnp.float32)
-    inside = (blocks @ triangle).astype(jnp.int32)
-    before = _cumulative_sum(inside[:, -1], block) - inside[:, -1]
-    return (inside + before[:, None]).reshape(-1)[:n]
+    n, block = counts.shape[0], 64
+    triangle = jnp.triu(jnp.ones((block, block), dtype))
+    blocks = jnp.pad(counts, (0, -n % block)).reshape(-1, block).astype(dtype)
+    inside = jnp.matmul(blocks, triangle, precision=jax.lax.Precision.HIGHEST).astype(jnp.int32)
+    if n > block:
+        before = _cumulative_sum(inside[:, -1], jnp.int32) - inside[:, -1]
+        inside += before[:, None]
+    return inside.reshape(-1)[:n]
