@@ -54,6 +54,14 @@ class Convolution(Neighbourhood):
             precision=self.precision,
         )
 
+    @property
+    def tileable(self) -> bool:
+        return self.groups == 1 and self.window.taps > 1
+
+    def at_tiles(self, values: Values, corners: Pixels, tile: tuple[int, int]) -> jax.Array:
+        covered, window = self.window.gather_tiles(values[0], corners, tile)
+        return dataclasses.replace(self, window=window).dense((covered,))
+
     def at(self, values: Values, pixels: Pixels, phase: tuple[int, int] = (0, 0)) -> jax.Array:
         windows = self.window.gather(values[0], pixels)
         return multiply(windows, self.kernel, self.groups, self.precision)

@@ -32,6 +32,11 @@ class Neighbourhood(abc.ABC):
     phases: tuple[int, int] = (1, 1)
 
     @property
+    def tileable(self) -> bool:
+        """Whether there is `at_tiles`."""
+        return False
+
+    @property
     def taps(self) -> int:
         """Input pixels that one output pixel sees."""
         return 1
@@ -51,6 +56,13 @@ class Neighbourhood(abc.ABC):
     @abc.abstractmethod
     def at(self, values: Values, pixels: Pixels, phase: tuple[int, int] = (0, 0)) -> jax.Array:
         """The same at a list of output pixels of one phase, [P, C]."""
+
+    def at_tiles(self, values: Values, corners: Pixels, tile: tuple[int, int]) -> jax.Array:
+        """The same for tiles of output pixels, given by their first ones: [P, *tile, C].
+
+        Of tiles that hang over the border, the pixels outside the map are meaningless.
+        """
+        raise TypeError(f"{type(self).__name__} is not computed in tiles")
 
     @abc.abstractmethod
     def multiplications(self, shapes: tuple[tuple[int, ...], ...]) -> float:

@@ -109,6 +109,28 @@ class Window:
         taken = flat.at[index.reshape(-1)].get(mode="fill", fill_value=fill)
         return taken.reshape(*index.shape, channels)
 
+    def gather_tiles(
+        self, values: jax.Array, corners: Pixels, tile: Pair
+    ) -> tuple[jax.Array, "Window"]:
+        """What the windows of a tile's pixels cover together, [P, rows, columns, C], zero outside
+        the map; and the window, without padding, that slides over it.
+        """
+        streams, height, width, channels = values.shape
+        sizes = [(tile[axis] - 1) * self.strides[axis] + self.extent(axis) for axis in (0, 1)]
+        rows, columns = (
+            first[:, None] * self.strides[axis]
+            + np.arange(-self.padding[axis][0], sizes[axis] - self.padding[axis][0])
+            for axis, first in ((0, corners.row), (1, corners.column))
+        )
+        inside = (rows.astype(jnp.uint32) < height)[:, :, None]
+        inside &= (columns.astype(jnp.uint32) < width)[:, None]
+        index = (corners.stream[:, None] * height + rows)[:, :, None] * width + columns[:, None]
+        index = jnp.where(inside, index, streams * height * width)
+        flat = values.reshape(-1, channels)
+        covered = flat.at[index.reshape(-1)].get(mode="fill", fill_value=0)
+        window = Window(self.size, self.strides, ((0, 0), (0, 0)), self.dilation)
+        return covered.reshape(*index.shape, channels), window
+
     def _never_outside(self, height: int, width: int) -> bool:
         return all(
             before <= 0 and (out - 1) * stride - before + self.extent(axis) <= size
