@@ -2,7 +2,8 @@
 
 from .common import VideoNetwork
 from .pose_resnet import PoseResNet
+from .registry import NAMES, create
 from .resnet import ResNet
 from .simple_cnn import SimpleCNN
 
-__all__ = ["PoseResNet", "ResNet", "SimpleCNN", "VideoNetwork"]
+__all__ = ["NAMES", "PoseResNet", "ResNet", "SimpleCNN", "VideoNetwork", "create"]

@@ -21,10 +21,10 @@ def pair(name: str, value: int | Sequence[int], least: int = 1) -> Pair:
     Raises:
         ValueError: for another length, or a number below `least`.
     """
-    values = (value, value) if isinstance(value, int) else tuple(value)
-    if len(values) != 2 or not all(isinstance(v, int) and v >= least for v in values):
+    values = tuple(value) if isinstance(value, Sequence) else (value, value)
+    if len(values) != 2 or not all(isinstance(v, int | np.integer) and v >= least for v in values):
         raise ValueError(f"{name} is {value!r}; it must be one or two integers of at least {least}")
-    return values[0], values[1]
+    return int(values[0]), int(values[1])
 
 
 class Window:

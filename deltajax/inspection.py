@@ -1,0 +1,72 @@
+"""What a model is made of: its update points, in the order in which they are computed."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jaxtyping import Array, Shaped
+
+from .layers.update_point import DELTA, UpdatePoint
+
+
+class UpdatePointMap(NamedTuple):
+    """One update point and the map that it keeps.
+
+    Attributes:
+        name: the layer's path in the model, joined by "/".
+        layer: its class; `Sparsify` is where frames enter.
+        shape: [N, H, W, C] of its output.
+        dtype: of its output.
+    """
+
+    name: str
+    layer: type[UpdatePoint]
+    shape: tuple[int, ...]
+    dtype: jnp.dtype
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that one such map takes."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def update_points(
+    model: nn.Module,
+    variables: Mapping[str, Any],
+    frame: Shaped[Array, "N H W C"] | Shaped[np.ndarray, "N H W C"] | jax.ShapeDtypeStruct,
+    **kwargs: Any,
+) -> tuple[UpdatePointMap, ...]:
+    """The update points of a model, in the order of computation. Nothing is computed for it.
+
+    Args:
+        model: any Flax module built of deltajax layers.
+        variables: its variables; a "delta" among them is ignored.
+        frame: [N, H, W, C], for its shape and dtype only.
+        **kwargs: passed to the model.
+    """
+    found: list[UpdatePointMap] = []
+
+    def record(
+        call: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        keywords: dict[str, Any],
+        context: nn.module.InterceptorContext,
+    ) -> Any:
+        output = call(*arguments, **keywords)
+        layer = context.module
+        if isinstance(layer, UpdatePoint) and context.method_name == "__call__":
+            name = "/".join(layer.path)
+            found.append(UpdatePointMap(name, type(layer), output.shape, output.dtype))
+        return output
+
+    def dense(rest: Mapping[str, Any], frame: jax.Array) -> Any:
+        with nn.intercept_methods(record):
+            return model.apply(rest, frame, **kwargs)
+
+    rest = {name: value for name, value in variables.items() if name != DELTA}
+    jax.eval_shape(dense, rest, frame)
+    return tuple(found)

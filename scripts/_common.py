@@ -1,0 +1,169 @@
+"""What the scripts share: options of the network, sizes on the command line, weights, clips."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from jax.typing import DTypeLike
+
+from deltajax.models import NAMES, VideoNetwork, create
+from deltajax.models.calibration import calibrate_batch_norm
+from deltajax.norms import ThresholdNorm
+from deltajax.ops.update import Implementation
+from deltajax.video import ProceduralClip, VideoReader
+
+PROCEDURAL_NOISE = 0.003
+"""Of the procedural clip: the sensor noise of a good camera by day."""
+CALIBRATION_FRAMES = 4
+STREAM_OFFSET = 10
+"""Frames from the start of one stream to that of the next, where they share a clip."""
+
+Variables = dict[str, Any]
+
+
+def parse_size(text: str) -> tuple[int, int] | None:
+    """(H, W) of "HxW", None of "own". Raises ValueError for anything else."""
+    if text == "own":
+        return None
+    height, cross, width = text.lower().partition("x")
+    if not (cross and height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+        raise ValueError(f"{text!r} is no size; write HEIGHTxWIDTH in pixels, such as 288x384")
+    return int(height), int(width)
+
+
+Size = Annotated[
+    tuple[int, int] | None,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="HxW",
+        instance_from_str=lambda words: parse_size(words[0]),
+        is_instance=lambda value: value is None or isinstance(value, tuple),
+        str_from_instance=lambda size: [f"{size[0]}x{size[1]}" if size else "own"],
+    ),
+]
+"""(height, width) in pixels; None, "own" on the command line, is the clip's own."""
+
+NetworkName = Annotated[
+    str,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="{" + ",".join(NAMES) + "}",
+        instance_from_str=lambda words: words[0],
+        is_instance=lambda value: isinstance(value, str),
+        str_from_instance=lambda name: [name],
+        choices=NAMES,
+    ),
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkOptions:
+    """The network, and what makes it cheap.
+
+    Attributes:
+        model: network to run.
+        dtype: of the computation.
+        input_threshold: of the difference between frames, in normalised units (one is about
+            57 of 255 grey levels).
+        input_dilation: side of the square by which changed input pixels are dilated, odd.
+        threshold: of every other update point, in the units of its output.
+        threshold_norm: of a difference, over the channels of a pixel.
+        implementation: of the updates; dense computes everything.
+        seed: of the random weights.
+        calibrate: set the running statistics of the batch norms from a few frames of the clip, so
+            that activations have unit scale as in a trained network. Random weights are an
+            unrealistic case in either way. With the initial statistics activations grow from block
+            to block, and outputs hardly depend on the frame: errors are too small. Calibrated, a
+            small difference is amplified from layer to layer: errors of deep networks are too
+            large.
+    """
+
+    model: NetworkName = "resnet50"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    input_threshold: float = 0.15
+    input_dilation: int = 1
+    threshold: float = 0.1
+    threshold_norm: ThresholdNorm = "max"
+    implementation: Implementation = "auto"
+    seed: int = 0
+    calibrate: bool = False
+
+
+DEFAULT_NETWORK = NetworkOptions()
+
+
+def make_network(options: NetworkOptions) -> VideoNetwork:
+    """The network of the options, thresholds included."""
+    dtype: DTypeLike = jnp.dtype(options.dtype)
+    return create(
+        options.model,
+        input_threshold=options.input_threshold,
+        input_dilation=options.input_dilation,
+        threshold=options.threshold,
+        threshold_norm=options.threshold_norm,
+        implementation=options.implementation,
+        dtype=dtype,
+    )
+
+
+def make_variables(options: NetworkOptions, network: VideoNetwork, frames: np.ndarray) -> Variables:
+    """Random weights, and calibrated batch norms if the options ask for them; no state.
+
+    Args:
+        options: for the seed and `calibrate`.
+        network: the network.
+        frames: of the clip, uint8 [T, N, H, W, 3]; the first few are used for calibration.
+    """
+    few = [jnp.asarray(frame) for frame in frames[:CALIBRATION_FRAMES]]
+    # Compiled as a whole, what only the forward pass needs is never computed.
+    variables = dict(jax.jit(network.init)(jax.random.key(options.seed), few[0]))
+    variables.pop("delta")
+    return calibrate_batch_norm(network, variables, few) if options.calibrate else variables
+
+
+def apply_dense(network: VideoNetwork) -> Callable[[Variables, jax.Array], jax.Array]:
+    """The dense network, compiled: (variables, frame [N, H, W, 3]) → output [N, …]."""
+    return jax.jit(lambda variables, frame: network.apply(variables, frame))
+
+
+def read_clip(
+    clip: Path | None, size: tuple[int, int] | None, num_frames: int, streams: int, seed: int
+) -> np.ndarray:
+    """Frames of a clip, uint8 [T, N, H, W, 3] with T = `num_frames` and N = `streams`.
+
+    Stream n is the clip from frame 10 · n on. Without a clip it is a procedural one of its own,
+    with seed `seed` + n.
+
+    Raises:
+        ValueError: for a clip that is too short.
+        VideoError: for a clip that cannot be read.
+    """
+    if clip is None:
+        batches = procedural_clip(size, seed).batches(num_frames, num_frames, streams)
+        return next(batches).frames
+    needed = num_frames + STREAM_OFFSET * (streams - 1)
+    with VideoReader(clip, size=size, max_frames=needed) as reader:
+        frames = np.concatenate([batch.frames for batch in reader])[:, 0]
+    if len(frames) < needed:
+        raise ValueError(
+            f"{clip} has {len(frames)} frames, but {needed} are needed for {num_frames} steps of "
+            f"{streams} streams (the first frame and the warm-up included)"
+        )
+    starts = [STREAM_OFFSET * stream for stream in range(streams)]
+    return np.stack([frames[start : start + num_frames] for start in starts], axis=1)
+
+
+def procedural_clip(size: tuple[int, int] | None, seed: int) -> ProceduralClip:
+    """The clip that stands in for a file, of 288 × 384 pixels if no size is given."""
+    height, width = size or (288, 384)
+    return ProceduralClip(height, width, noise=PROCEDURAL_NOISE, seed=seed)
+
+
+def device_name() -> str:
+    """The device that runs the network, such as "cpu" or "NVIDIA H100 80GB HBM3"."""
+    return jax.devices()[0].device_kind

@@ -1,0 +1,63 @@
+"""What running a video cost and saved: added up over its batches, and beside the dense network."""
+
+import jax
+import numpy as np
+from _common import Variables, apply_dense
+from _incremental import BatchResult
+from _measure import timed
+
+from deltajax.models import VideoNetwork
+from deltajax.statistics import Totals
+
+DENSE_FRAMES = 5
+"""Frames on which the dense network is timed, unless it is compared on all."""
+
+
+class Summary:
+    """What is known of the batches so far."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.seconds = 0.0
+        self.dense_ms: list[float] = []
+        self.totals: Totals | None = None
+        self._error = 0.0
+        self._norm = 0.0
+
+    def add(self, result: BatchResult, totals: Totals) -> None:
+        """Counts a batch."""
+        self.steps += len(result.frames)
+        self.seconds += result.seconds
+        self.totals = totals if self.totals is None else self.totals + totals
+
+    def compare(self, output: np.ndarray, expected: np.ndarray) -> None:
+        """Counts one stream's output of one frame against that of the dense network."""
+        self._error += float(np.sum(np.square(output.astype(np.float64) - expected)))
+        self._norm += float(np.sum(np.square(expected, dtype=np.float64)))
+
+    @property
+    def relative_error(self) -> float | None:
+        """‖incremental − dense‖ / ‖dense‖ over all outputs compared; None if there are none."""
+        return float(np.sqrt(self._error / self._norm)) if self._norm else None
+
+
+class Dense:
+    """The dense network beside the incremental one: for its time, and to compare with."""
+
+    def __init__(self, network: VideoNetwork, variables: Variables, frame: np.ndarray) -> None:
+        self._apply = apply_dense(network)
+        self._variables = variables
+        jax.block_until_ready(self._apply(variables, jax.device_put(frame)))
+
+    def compare(self, result: BatchResult, summary: Summary, every_frame: bool) -> None:
+        """Times the dense network on frames of the batch: on all, or on the clip's first few."""
+        for frame, present, output in zip(
+            result.frames, result.present, result.outputs, strict=True
+        ):
+            if not every_frame and len(summary.dense_ms) >= DENSE_FRAMES:
+                return
+            frame = jax.block_until_ready(jax.device_put(frame))
+            expected, milliseconds = timed(self._apply, self._variables, frame)
+            summary.dense_ms.append(milliseconds)
+            if every_frame:
+                summary.compare(output[present], np.asarray(expected)[present])

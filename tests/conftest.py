@@ -1,0 +1,31 @@
+import hypothesis
+import numpy as np
+import pytest
+
+pytest.register_assert_rewrite("tests.helpers")
+
+from deltajax.video import ProceduralClip, VideoReader, sample_clip  # noqa: E402
+
+hypothesis.settings.register_profile(
+    "deltajax", derandomize=True, deadline=None, database=None, print_blob=True
+)
+hypothesis.settings.load_profile("deltajax")
+
+
+@pytest.fixture(scope="session")
+def procedural_frames() -> np.ndarray:
+    """uint8 [50, 1, 64, 96, 3], a little noisy."""
+    return ProceduralClip(64, 96, noise=0.004).frames(50)[:, None]
+
+
+@pytest.fixture(scope="session")
+def real_frames() -> np.ndarray:
+    """uint8 [50, 1, 64, 96, 3] of the shipped clip."""
+    with VideoReader(sample_clip(), size=(64, 96), max_frames=50, batch_frames=50) as reader:
+        return next(reader).frames
+
+
+@pytest.fixture(scope="session")
+def clean_frames() -> np.ndarray:
+    """uint8 [50, 1, 64, 96, 3]: one figure moves, nothing else."""
+    return ProceduralClip(64, 96, figures=1, noise=0.0).frames(50)[:, None]
