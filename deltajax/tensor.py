@@ -17,8 +17,9 @@ class DeltaTensor(flax.struct.PyTreeNode):
         mask: [N, H, W], the pixels that changed in this frame.
     """
 
-    value: Shaped[Array, "N H W C"]
-    mask: Bool[Array, "N H W"]
+    # Not annotated with shapes: scan and vmap give both a further axis in front.
+    value: jax.Array
+    mask: jax.Array
 
     @property
     def shape(self) -> tuple[int, ...]:

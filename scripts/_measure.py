@@ -10,7 +10,6 @@ import numpy as np
 from _common import Variables, apply_dense
 
 import deltajax as dj
-from deltajax.inspection import update_points
 from deltajax.models import VideoNetwork
 from deltajax.statistics import Totals, UpdatePointStatistics, read_statistics, total
 
@@ -177,8 +176,3 @@ def statistics(
     """The work of frames [T, N, H, W, 3]; in a run of its own, as timed ones record nothing."""
     recorded = dj.scan_frames(network, variables, frames, collect=("statistics",))[2]
     return read_statistics(recorded["statistics"])
-
-
-def dense_activation_bytes(network: VideoNetwork, variables: Variables, frame: np.ndarray) -> int:
-    """Bytes of the maps of all update points in the dense network, one each."""
-    return sum(point.bytes for point in update_points(network, variables, frame))

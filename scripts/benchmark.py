@@ -33,7 +33,6 @@ from _measure import (
     NUM_REPEATS,
     Measurement,
     Stopwatch,
-    dense_activation_bytes,
     measure,
     statistics,
 )
@@ -41,6 +40,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from deltajax.inspection import update_points
+from deltajax.layers import Sparsify
 from deltajax.models import VideoNetwork
 from deltajax.statistics import total
 from deltajax.thresholds import uniform_thresholds
@@ -90,6 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     report["command"] = shlex.join(["scripts/benchmark.py", *given])
     console.print(table(report))
+    if report["full_change_input"] < 1:
+        console.print("warning: --input-threshold hides some of the frames in which all changes")
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(report, indent=2) + "\n")
@@ -97,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.curve:
         options.curve.parent.mkdir(parents=True, exist_ok=True)
         title = f"{report['model']}, {report['height']}×{report['width']}, {report['device']}"
-        plot_curve(report["curve"], title, options.curve)
+        plot_curve(report["curve"], report["frozen_error"], title, options.curve)
         console.print(f"curve: {options.curve}", highlight=False)
     return 0
 
@@ -128,9 +131,15 @@ def run(options: Options, console: Console) -> dict[str, Any]:
             for scale in scales
         ]
     report = describe(options, frames) | results(measured)
+    points = update_points(network, variables, frames[0])
     report |= {
+        "full_change_input": min(
+            report["full_change_active_fraction"][point.name]
+            for point in points
+            if issubclass(point.layer, Sparsify)
+        ),
         "state_bytes": stopwatch.state_bytes,
-        "dense_activation_bytes": dense_activation_bytes(network, variables, frames[0]),
+        "dense_activation_bytes": sum(point.bytes for point in points),
         "dense_compile_seconds": stopwatch.dense_compile_seconds,
         "incremental_compile_seconds": stopwatch.incremental_compile_seconds,
     }

@@ -196,7 +196,7 @@ CASES = (
     ),
     transposed("transposed_5x5_stride3", (1, 8, 10, 16), 24, (5, 5), (3, 3), ((4, 2), (3, 3))),
     transposed(
-        "transposed_dilated", (1, 10, 12, 16), 24, (3, 4), (2, 3), ((4, 3), (6, 5)), (2, 3)
+        "transposed_dilated", (1, 10, 12, 16), 24, (3, 4), (2, 3), ((4, 4), (4, 4)), (3, 2)
     ),
     transposed("transposed_stride1", (1, 12, 16, 16), 24, (3, 3), (1, 1), ((1, 1), (1, 1))),
     pooling(

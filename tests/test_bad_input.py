@@ -1,6 +1,7 @@
 """The rows of the design's table of bad input, by their messages."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -185,9 +186,10 @@ def test_layer_in_setup_is_called_once_a_frame():
         def setup(self):
             self.entry = dj.Sparsify()
             self.conv = dj.Conv(4, 3)
+            self.densify = dj.Densify()
 
         def __call__(self, x):
-            return self.conv(self.entry(x)).value if self.is_mutable_collection("delta") else x
+            return self.densify(self.conv(self.entry(x)))
 
     bound = InSetup()
     variables = bound.init(jax.random.key(0), FRAME)
@@ -256,7 +258,8 @@ def test_hyperparameters():
     groups = r"feature_group_count 2 divides not both the input's 3 channels and the 4 features"
     layer_error(dj.Conv(4, 3, feature_group_count=2), FRAME, match=groups)
     layer_error(dj.Conv(4, 3, feature_group_count=3), FRAME, match="feature_group_count 3")
-    for padding in ("CIRCULAR", (1, 2, 3), ((1, 2, 3), 1)):
+    paddings: Any = ("CIRCULAR", (1, 2, 3), ((1, 2, 3), 1))
+    for padding in paddings:
         layer_error(dj.Conv(4, 3, padding=padding), FRAME, match="padding is")
         layer_error(dj.ConvTranspose(4, 3, padding=padding), FRAME, match="padding is")
     layer_error(dj.Conv(4, (3, 3, 3)), FRAME, match="kernel_size is .* one or two integers")
@@ -265,7 +268,8 @@ def test_hyperparameters():
     layer_error(dj.MaxPool(0), FRAME, match="window_shape is 0")
     layer_error(dj.MaxPool(2, padding=2), FRAME, match="must be smaller than the window")
     layer_error(dj.Upsample(0), FRAME, match="scale is 0")
-    layer_error(dj.Upsample(method="cubic"), FRAME, match="method is 'cubic'")
+    cubic: Any = "cubic"
+    layer_error(dj.Upsample(method=cubic), FRAME, match="method is 'cubic'")
 
 
 def test_entry_hyperparameters():
@@ -324,8 +328,9 @@ def test_a_poisoned_pixel_counts_as_changed(implementation):
         @nn.compact
         def __call__(self, x):
             shared = {"threshold": 1e6, "implementation": implementation}
-            x = dj.Sparsify(**shared)(x)
-            return x.mask, dj.Conv(4, 3, **shared)(x).mask
+            entry: Any = dj.Sparsify(**shared)(x)
+            conv: Any = dj.Conv(4, 3, **shared)(entry)
+            return entry.mask, conv.mask
 
     variables = random_variables(Masks(), FRAME)
     for poison in POISONS:
@@ -341,3 +346,15 @@ def test_a_poisoned_pixel_counts_as_changed(implementation):
         ):
             np.testing.assert_array_equal(entry[step], np.broadcast_to(changed, expected.shape))
             np.testing.assert_array_equal(conv[step], np.broadcast_to(reached, around.shape))
+
+
+def test_an_infinite_corner_is_not_taken_for_a_first_frame():
+    """Only pixels in the mask of an input can change, once its stream has been seen."""
+    model, variables = small()
+    infinite = FRAME.at[:, 0, 0].set(jnp.inf)
+    _, state = step(model, variables, infinite)
+    mask = jnp.zeros(FRAME.shape[:3], bool).at[:, 9, 9].set(True)
+    elsewhere_unknown = jnp.where(mask[..., None], FRAME + 1, jnp.nan)
+    _, after = step(model, {**variables, **state}, dj.DeltaTensor(elsewhere_unknown, mask))
+    expected = jnp.where(mask[..., None], FRAME + 1, infinite)
+    np.testing.assert_array_equal(after["delta"]["entry"]["value"], expected)

@@ -108,7 +108,7 @@ def compiled_network(request) -> tuple[int, Program, set[int]]:
     variables = random_variables(model, frame)
     delta = dj.init_delta(model, variables, frame)
     lowered = frames_module._scan_donated.lower(model, (), (), delta, variables, frames, None)
-    text = lowered.compile().as_text()
+    text = lowered.compile().as_text() or ""
     return streams, Program(text), {leaf.size for leaf in jax.tree.leaves(delta)}
 
 

@@ -1,6 +1,7 @@
 """Incremental inference is DeltaCNN's recursion: the same masks and the same values."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +32,7 @@ class FiveLayers(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        shared = {"threshold_norm": self.norm, "implementation": self.implementation}
+        shared: Any = {"threshold_norm": self.norm, "implementation": self.implementation}
         conv = functools.partial(dj.Conv, activation="relu", **shared)
         entry = dj.Sparsify(name="entry", **shared)(x)
         conv1 = conv(8, 3, padding=1, name="conv1")(entry)
@@ -128,7 +129,9 @@ def compiled(norm, implementation):
 @pytest.mark.parametrize("implementation", ["dense", "xla"])
 @pytest.mark.parametrize("norm", NORMS)
 def test_same_masks_and_outputs(norm, implementation, above_zero):
-    thresholds = np.float32(THRESHOLDS[norm]) if above_zero else np.zeros(len(LAYERS), np.float32)
+    thresholds = (
+        np.array(THRESHOLDS[norm], np.float32) if above_zero else np.zeros(len(LAYERS), np.float32)
+    )
     frames = clip(0.004 if above_zero else 0.0)
     params, run = compiled(norm, implementation)
     recursion = Recursion(params, thresholds.astype(np.float64), norm)

@@ -76,7 +76,7 @@ def test_output_size_is_the_convolutions(configuration):
     assert (1, *window.output_size(height, width), 1) == expected
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(windows(), SEEDS)
 def test_window_against_brute_force(configuration, seed):
     window, height, width = configuration
@@ -129,7 +129,7 @@ def neighbourhoods(draw) -> tuple[Neighbourhood, int, int]:
     return AveragePooling(window, count_include_pad=draw(st.booleans())), height, width
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(neighbourhoods(), SEEDS)
 def test_reach_is_exactly_what_changes(configuration, seed):
     """Raising the pixels of a mask raises the outputs within reach, and no others."""
@@ -215,7 +215,7 @@ def functions(draw):
     return operation, (streams, height, width, 4), rng
 
 
-@settings(max_examples=25)
+@settings(max_examples=18)
 @given(functions(), st.sampled_from(NORMS))
 def test_update_equals_its_specification(configuration, norm):
     """Threshold 0, over a sequence of frames with masks of every density, stream by stream."""

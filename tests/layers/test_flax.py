@@ -1,5 +1,7 @@
 """Dense layers against Flax's own, with the same parameters."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,7 +30,8 @@ def test_conv(arguments):
     variables = random_variables(ours, X)
     shapes = jax.eval_shape(flax.init, jax.random.key(0), X)
     assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, shapes)
-    actual, expected = ours.apply(variables, X), flax.apply(variables, X)
+    actual: Any = ours.apply(variables, X)
+    expected: Any = flax.apply(variables, X)
     assert actual.dtype == expected.dtype
     tolerance = 1e-6 if actual.dtype == jnp.float32 else 4e-3
     assert relative_error(actual, expected) <= tolerance

@@ -171,14 +171,16 @@ def test_update_is_differentiable_and_maps_in_its_dense_implementation():
     frame = jnp.asarray(frames()[0])
     variables = random_variables(layer, frame)
     mask = jnp.ones(frame.shape[:3], bool)
-    state = {"delta": {"value": layer.apply(variables, frame) + 1.0}}
+    cached: Any = layer.apply(variables, frame)
+    state = {"delta": {"value": cached + 1.0}}
 
     def total(x):
         tensor, _ = layer.apply({**variables, **state}, dj.DeltaTensor(x, mask), mutable=["delta"])
         return jnp.sum(jnp.square(tensor.value))
 
     def dense(x):
-        return jnp.sum(jnp.square(layer.apply(variables, x)))
+        y: Any = layer.apply(variables, x)
+        return jnp.sum(jnp.square(y))
 
     assert relative_error(jax.grad(total)(frame), jax.grad(dense)(frame)) <= 1e-5
     batched = jax.vmap(total)(jnp.stack([frame, 2 * frame]))
@@ -294,3 +296,33 @@ def test_error_of_a_layer_is_within_its_threshold(name, norm):
     assert error.max() <= 0.2 + 1e-6
     assert error.max() > 0.1
     np.testing.assert_array_equal(error[0] < 1e-5, True)
+
+
+@pytest.mark.parametrize("dilation", [1, 3, 7])
+def test_entry_sends_what_changed_near_a_large_change(dilation):
+    """Pixels that differ at all, within reach of one that differs by more than the threshold."""
+    rng = np.random.default_rng(0)
+    before = rng.uniform(size=(2, 20, 24, 3)).astype(np.float32)
+    difference = np.where(rng.random((2, 20, 24, 1)) < 0.5, rng.uniform(-0.1, 0.1, before.shape), 0)
+    large = rng.random((2, 20, 24)) < 0.01
+    after = (before + difference + 0.5 * large[..., None]).astype(np.float32)
+    layer = dj.Sparsify(threshold=0.2, dilation=dilation)
+    (first, second), delta = dj.scan_frames(Entry(layer), {}, np.stack([before, after]))
+    near = np.zeros_like(large)
+    reach = dilation // 2
+    for n, h, w in np.argwhere(large):
+        near[n, max(0, h - reach) : h + reach + 1, max(0, w - reach) : w + reach + 1] = True
+    mask = near & (after != before).any(axis=-1)
+    assert 0 < mask.mean() < 1
+    assert first.all()
+    np.testing.assert_array_equal(second, mask)
+    value = np.where(mask[..., None], after, before)
+    np.testing.assert_array_equal(delta["layer"]["value"], value)
+
+
+class Entry(nn.Module):
+    layer: dj.Sparsify
+
+    def __call__(self, x):
+        tensor: Any = self.layer(x)
+        return tensor.mask

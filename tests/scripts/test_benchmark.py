@@ -116,6 +116,13 @@ def test_wrong_values_say_what_is_wrong(capsys, arguments, message):
     assert message in capsys.readouterr().err
 
 
+def test_warns_where_not_everything_changes(tmp_path, capsys):
+    assert report_of(tmp_path)["full_change_input"] == 1
+    assert "warning" not in capsys.readouterr().out
+    assert report_of(tmp_path, "--input-threshold", "9")["full_change_input"] == 0
+    assert "warning" in capsys.readouterr().out
+
+
 def test_help(capsys):
     with pytest.raises(SystemExit) as caught:
         benchmark.main(["--help"])
