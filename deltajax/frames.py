@@ -34,12 +34,16 @@ def init_delta(
         One map [N, H, W, C] per update point.
     """
     rest = {name: value for name, value in variables.items() if name != DELTA}
-
-    def first_state(rest: Variables, frame: jax.Array) -> Any:
-        return model.apply(rest, frame, mutable=[DELTA], **kwargs)[1][DELTA]
-
-    shapes = jax.eval_shape(first_state, rest, frame)
+    shapes = _first_state.eval_shape(model, tuple(sorted(kwargs.items())), rest, frame)
     return jax.tree.map(lambda leaf: jnp.full(leaf.shape, UNSEEN, leaf.dtype), shapes)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _first_state(
+    model: nn.Module, kwargs: tuple[tuple[str, Any], ...], rest: Variables, frame: jax.Array
+) -> Any:
+    """The state after a first frame; jitted for the cache of its shapes."""
+    return model.apply(rest, frame, mutable=[DELTA], **dict(kwargs))[1][DELTA]
 
 
 def scan_frames(
@@ -133,8 +137,23 @@ def reset(
 
     Returns:
         The state, without the maps of these streams; those of the others as they were.
+
+    Raises:
+        ValueError: for streams that the state does not have.
     """
-    return jax.tree.map(lambda leaf: leaf.at[jnp.asarray(streams)].set(UNSEEN), delta)
+    chosen = np.atleast_1d(np.asarray(streams))
+    for leaf in jax.tree.leaves(delta)[:1]:
+        count = leaf.shape[0]
+        fits = (
+            chosen.shape == (count,)
+            if chosen.dtype == bool
+            else all(0 <= stream < count for stream in chosen.tolist())
+        )
+        if not fits:
+            raise ValueError(f"streams to reset are {streams}, but the state has {count} streams")
+    if chosen.dtype != bool:
+        chosen = np.asarray(chosen, int)
+    return jax.tree.map(lambda leaf: leaf.at[chosen].set(UNSEEN), delta)
 
 
 def state_bytes(delta: Any) -> int:

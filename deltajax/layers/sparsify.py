@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax.typing import DTypeLike
 
 from ..norms import exceeds
 from ..ops.windows import Window
 from ..tensor import DeltaTensor, value_of
-from .update_point import DELTA, Input, UpdatePoint
+from .update_point import DELTA, UNSEEN, Input, UpdatePoint
 
 
 class Sparsify(UpdatePoint):
@@ -35,13 +36,13 @@ class Sparsify(UpdatePoint):
     std: Sequence[float] | None = None
     dtype: DTypeLike | None = None
 
-    def __call__(self, x: Input) -> Input:
+    def __call__(self, x: Input | np.ndarray) -> Input:
         """[N, H, W, C], uint8 or floating → the same shape, normalised.
 
         Raises:
             ValueError: for another layout or dtype, or a frame that the state is not made for.
         """
-        frame = value_of(x)
+        frame = x.value if isinstance(x, DeltaTensor) else jnp.asarray(x)
         self._check_frame(frame)
         if not self.is_mutable_collection(DELTA):
             return self._normalised(frame)
@@ -63,7 +64,8 @@ class Sparsify(UpdatePoint):
         mask = exceeds(new, old, self.resolved_threshold(), self.threshold_norm)
         if candidates is not None:
             # A stream's first frame is taken whole, or its maps would have holes.
-            first = jnp.any(jnp.isinf(old[:, 0, 0]), axis=-1) & candidates.any(axis=(1, 2))
+            unseen = jnp.all(old == UNSEEN, axis=(1, 2, 3))
+            first = unseen & candidates.any(axis=(1, 2))
             candidates |= first[:, None, None]
             mask &= candidates
         if self.dilation > 1:

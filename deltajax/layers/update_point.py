@@ -112,13 +112,15 @@ class UpdatePoint(nn.Module, kw_only=True):
 
     def check_called_once(self) -> None:
         """Each call site needs a state of its own, so an instance may be called once a frame."""
-        previous = self.__dict__.get("_scope_of_last_call")
-        if previous is not None and previous() is self.scope:
+        # The root of all scopes is one per apply; Flax rewinds the layer's own after each call.
+        assert self.scope is not None
+        root, previous = self.scope.root, self.__dict__.get("_root_of_last_call")
+        if previous is not None and previous() is root:
             raise ValueError(
                 f"{self.label}: this layer instance is called twice in one frame, but it keeps "
                 "one feature map; make an instance for each call site"
             )
-        object.__setattr__(self, "_scope_of_last_call", weakref.ref(self.scope))
+        object.__setattr__(self, "_root_of_last_call", weakref.ref(root))
 
     def record(self, computed: jax.Array, updated: jax.Array, multiplications: float) -> None:
         """Masks and statistics, if asked for by making their collections mutable."""
@@ -138,9 +140,11 @@ class UpdatePoint(nn.Module, kw_only=True):
 
 
 def check_threshold(name: str, threshold: float) -> None:
-    """Raises ValueError for a negative or NaN threshold; `name` says whose it is."""
-    if math.isnan(threshold) or threshold < 0:
-        raise ValueError(f"{name}: threshold is {threshold}; it must be zero or positive")
+    """Raises ValueError for a negative, infinite or NaN threshold; `name` says whose it is."""
+    if not math.isfinite(threshold) or threshold < 0:
+        raise ValueError(
+            f"{name}: threshold is {threshold}; it must be zero or positive, and finite"
+        )
 
 
 def resolve_activation(name: str, activation: Activation | None):
