@@ -31,7 +31,7 @@ class Config:
     """How one update point is computed.
 
     Attributes:
-        chunk: tiles computed together.
+        chunk: tiles computed together, or a quarter of this for the rest of a list.
         tile: (rows, columns) of output pixels that are computed as one; (1, 1) for single pixels.
         dense_above: the share of a stream's pixels in tiles above which all are computed.
     """
@@ -44,7 +44,8 @@ class Config:
 def choose_config(pixels: int, window_bytes: int, multiplications: float, tileable: bool) -> Config:
     """The configuration for maps of so many pixels, as measured on two cores.
 
-    Chunks should be few, but not much longer than the lists that they cut. Tiles share what their
+    Chunks should be few, but not much longer than the lists that they cut: a chunk costs the same
+    whether it is full or not. Tiles share what their
     windows have in common, and waste what they hold of unchanged pixels: they pay where gathering
     costs more than multiplying, up to 128 channels of a 3 × 3 convolution. A gathered pixel costs
     more than one of a dense convolution, the more so the fewer multiplications it has to hide its
@@ -154,8 +155,7 @@ def _update_streams(
             lax.dynamic_update_slice_in_dim(carry.mask, mask, stream, 0),
         )
 
-    turns = jnp.sum(mostly, dtype=jnp.int32)
-    return lax.while_loop(lambda carry: carry.turn < turns, turn, carry)
+    return _repeat(jnp.sum(mostly, dtype=jnp.int32), turn, carry)
 
 
 def _update_tiles(
@@ -180,8 +180,8 @@ def _update_tiles(
         np.arange(math.prod(config.tile), dtype=np.int32), config.tile[1]
     )
 
-    def turn(carry: _Carry) -> _Carry:
-        rank = carry.turn * config.chunk + jnp.arange(config.chunk, dtype=jnp.int32)
+    def turn(start: jax.Array, chunk: int, carry: _Carry) -> _Carry:
+        rank = start + carry.turn * chunk + jnp.arange(chunk, dtype=jnp.int32)
         position = jnp.minimum(listed.at(rank), tiles.size - 1)
         across = position // tiles_across
         corners = Pixels(
@@ -216,7 +216,17 @@ def _update_tiles(
             carry.turn + 1, value.reshape(carry.value.shape), mask.reshape(carry.mask.shape)
         )
 
-    turns = -(-listed.count // config.chunk)
+    # The rest of a list, if it is less than half a chunk, is cut smaller.
+    turns = (listed.count + config.chunk // 2) // config.chunk
+    carry = _repeat(turns, functools.partial(turn, jnp.int32(0), config.chunk), carry)
+    done = turns * config.chunk
+    rest = jnp.maximum(listed.count - done, 0)
+    small = max(config.chunk // 4, 1)
+    return _repeat(-(-rest // small), functools.partial(turn, done, small), carry)
+
+
+def _repeat(turns: jax.Array, turn: Callable[[_Carry], _Carry], carry: _Carry) -> _Carry:
+    """So many turns, numbered from zero."""
     carry = carry._replace(turn=jnp.int32(0))
     return lax.while_loop(lambda carry: carry.turn < turns, turn, carry)
 
