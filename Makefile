@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO_CLIP := deltajax/video/clips/vtest.mp4
-DEMO := --model pose_resnet50 --size 288x384 --input-threshold 0.3 --threshold 0.3
+DEMO := --model pose_resnet50 --input-threshold 0.3 --threshold 0.45
 
 .PHONY: help demo test lint format clean
 
