@@ -19,8 +19,8 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 from ..norms import ThresholdNorm, exceeds
 from ..tensor import value_of
 from .compaction import active_pixels
+from .function import Function, Updated
 from .neighbourhood import Pixels, gather
-from .update import Function, Updated
 
 CHUNK_BYTES = 5 << 19
 """What the gathered windows of one chunk may take: they should stay in a second-level cache."""
