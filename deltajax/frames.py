@@ -142,17 +142,14 @@ def reset(
         ValueError: for streams that the state does not have.
     """
     chosen = np.atleast_1d(np.asarray(streams))
-    for leaf in jax.tree.leaves(delta)[:1]:
-        count = leaf.shape[0]
-        fits = (
-            chosen.shape == (count,)
-            if chosen.dtype == bool
-            else all(0 <= stream < count for stream in chosen.tolist())
-        )
-        if not fits:
-            raise ValueError(f"streams to reset are {streams}, but the state has {count} streams")
-    if chosen.dtype != bool:
-        chosen = np.asarray(chosen, int)
+    count = jax.tree.leaves(delta)[0].shape[0]
+    if chosen.dtype == bool:
+        fits = chosen.shape == (count,)
+    else:
+        chosen = chosen.astype(int)
+        fits = bool(np.all((chosen >= 0) & (chosen < count)))
+    if not fits:
+        raise ValueError(f"streams to reset are {streams}, but the state has {count} streams")
     return jax.tree.map(lambda leaf: leaf.at[chosen].set(UNSEEN), delta)
 
 

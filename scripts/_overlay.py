@@ -1,5 +1,6 @@
 """Pictures for a person: what the network says, and where it worked for it."""
 
+import jax
 import numpy as np
 
 from deltajax.video import draw_text, heat_overlay, heatmap_overlay, side_by_side, tile
@@ -42,11 +43,6 @@ def draw_prediction(frame: np.ndarray, output: np.ndarray) -> np.ndarray:
     """Heatmaps [h, w, K] over the frame, or the most probable classes of logits [K] on it."""
     if output.ndim == 3:
         return heatmap_overlay(frame, output)
-    probabilities = softmax(output.astype(np.float64))
+    probabilities = np.asarray(jax.nn.softmax(output))
     best = np.argsort(-probabilities)[:TOP]
     return draw_text(frame, [f"class {index}: {probabilities[index]:.1%}" for index in best])
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    exponentials = np.exp(logits - logits.max())
-    return exponentials / exponentials.sum()

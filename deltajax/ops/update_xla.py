@@ -45,12 +45,12 @@ def choose_config(pixels: int, window_bytes: int, multiplications: float, tileab
     """The configuration for maps of so many pixels, as measured on two cores.
 
     Chunks should be few, but not much longer than the lists that they cut: a chunk costs the same
-    whether it is full or not. Tiles share what their
-    windows have in common, and waste what they hold of unchanged pixels: they pay where gathering
-    costs more than multiplying, up to 128 channels of a 3 × 3 convolution. A gathered pixel costs
-    more than one of a dense convolution, the more so the fewer multiplications it has to hide its
-    gathering behind: 3 × 3 convolutions of 64, 128, 256 and 512 channels break even at 0.3, 0.5,
-    0.7 and 0.9 of the pixels, and 0.2 later with tiles.
+    whether it is full or not. Tiles share what their windows have in common, and waste what they
+    hold of unchanged pixels: they pay where gathering costs more than multiplying, up to 128
+    channels of a 3 × 3 convolution. A gathered pixel costs more than one of a dense convolution,
+    the more so the fewer multiplications it has to hide its gathering behind: 3 × 3 convolutions
+    of 64, 128, 256 and 512 channels break even at 0.3, 0.5, 0.7 and 0.9 of the pixels, and 0.2
+    later with tiles.
 
     Args:
         pixels: H · W of the output.
