@@ -8,8 +8,7 @@ import numpy as np
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from ..norms import exceeds
-from ..ops.windows import Window
+from ..ops.entry import Normalisation, enter
 from ..tensor import DeltaTensor, value_of
 from .update_point import DELTA, UNSEEN, Input, UpdatePoint
 
@@ -45,49 +44,39 @@ class Sparsify(UpdatePoint):
         frame = x.value if isinstance(x, DeltaTensor) else jnp.asarray(x)
         self._check_frame(frame)
         if not self.is_mutable_collection(DELTA):
-            return self._normalised(frame)
+            return self._normalisation(frame)
         self.check_called_once()
-        new = self._normalised(frame)
-        old = self.state(new.shape, new.dtype)
+        old = self.state(frame.shape, self._normalisation.dtype_of(frame))
         if self.is_initializing():
             self.put_variable(DELTA, "value", old)
-            return DeltaTensor(new, jnp.ones(frame.shape[:3], bool))
-        value, mask = self._changes(new, old, x.mask if isinstance(x, DeltaTensor) else None)
+            return DeltaTensor(self._normalisation(frame), jnp.ones(frame.shape[:3], bool))
+        value, mask = enter(
+            frame,
+            self._normalisation,
+            old,
+            self._candidates(old, x.mask) if isinstance(x, DeltaTensor) else None,
+            self.resolved_threshold(),
+            self.threshold_norm,
+            self.dilation,
+            self.implementation,
+        )
         self.put_variable(DELTA, "value", value)
         self.record(mask, mask, 0.0)
         return DeltaTensor(value, mask)
 
-    def _changes(
-        self, new: jax.Array, old: jax.Array, candidates: jax.Array | None
-    ) -> tuple[jax.Array, jax.Array]:
-        """The entry's map and mask after a frame."""
-        mask = exceeds(new, old, self.resolved_threshold(), self.threshold_norm)
-        if candidates is not None:
-            # A stream's first frame is taken whole, or its maps would have holes.
-            unseen = jnp.all(old == UNSEEN, axis=(1, 2, 3))
-            first = unseen & candidates.any(axis=(1, 2))
-            candidates |= first[:, None, None]
-            mask &= candidates
-        if self.dilation > 1:
-            reach = self.dilation // 2
-            square, border = (self.dilation, self.dilation), ((reach, reach), (reach, reach))
-            window = Window(square, (1, 1), border)
-            # A pixel near a changed one that did not change at all has nothing to send.
-            mask = window.reach(mask) & exceeds(new, old, 0.0, "max")
-            if candidates is not None:
-                mask &= candidates
-        return jnp.where(mask[..., None], new, old), mask
+    @property
+    def _normalisation(self) -> Normalisation:
+        dtype = None if self.dtype is None else jnp.dtype(self.dtype)
+        return Normalisation(self.mean, self.std, dtype)
 
-    def _normalised(self, frame: jax.Array) -> jax.Array:
-        dtype = self.dtype
-        if dtype is None:
-            dtype = jnp.float32 if frame.dtype == jnp.uint8 else frame.dtype
-        if self.mean is None or self.std is None:
-            return frame.astype(dtype)
-        unit = 1 / 255 if frame.dtype == jnp.uint8 else 1.0
-        std = jnp.asarray(self.std, jnp.float32)
-        mean = jnp.asarray(self.mean, jnp.float32)
-        return (frame.astype(jnp.float32) * (unit / std) - mean / std).astype(dtype)
+    def _candidates(self, old: jax.Array, candidates: jax.Array) -> jax.Array:
+        """The pixels that can change: a stream's first frame is taken whole.
+
+        Its maps would have holes otherwise.
+        """
+        unseen = jnp.all(old == UNSEEN, axis=(1, 2, 3))
+        first = unseen & candidates.any(axis=(1, 2))
+        return candidates | first[:, None, None]
 
     def _check_frame(self, frame: jax.Array) -> None:
         layout = "frames are [N, H, W, C]: streams, height, width, channels"

@@ -80,7 +80,7 @@ class TransposedConvolution(Neighbourhood):
         )
 
     def at(self, values: Values, pixels: Pixels, phase: tuple[int, int] = (0, 0)) -> jax.Array:
-        convolution = self._phase(*phase, *values[0].shape[1:3])
+        convolution = self.phase(*phase, *values[0].shape[1:3])
         if convolution is None:
             return jnp.zeros((len(pixels.row), self.kernel.shape[-1]), values[0].dtype)
         rows, columns = pixels.row // self.strides[0], pixels.column // self.strides[1]
@@ -90,7 +90,7 @@ class TransposedConvolution(Neighbourhood):
         taps = self.kernel.shape[0] * self.kernel.shape[1] / math.prod(self.strides)
         return float(taps * self.kernel.shape[2] * self.kernel.shape[3])
 
-    def _phase(self, row: int, column: int, height: int, width: int) -> Convolution | None:
+    def phase(self, row: int, column: int, height: int, width: int) -> Convolution | None:
         """The convolution that gives the output pixels of one phase; None if no tap does."""
         out = self.output_shape(((1, height, width, 1),))
         rows = self._phase_along(0, row, height, out[1])
@@ -135,7 +135,7 @@ class TransposedConvolution(Neighbourhood):
         rows = [
             numpy.stack(
                 [
-                    compute(self._phase(row, column, *shape[1:3]), (streams, *lattice, features))
+                    compute(self.phase(row, column, *shape[1:3]), (streams, *lattice, features))
                     for column in range(self.strides[1])
                 ],
                 axis=3,

@@ -6,16 +6,20 @@ m = c and (‖z − y‖ > τ)
 y = z where m, unchanged elsewhere
 """
 
+import functools
+import warnings
 from typing import Literal, get_args
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float, Shaped
 
 from ..norms import ThresholdNorm, exceeds
 from .function import Function, Updated
+from .gpu import gpus, why_not_triton
 from .update_xla import update_xla
 
-Implementation = Literal["auto", "dense", "xla"]
+Implementation = Literal["auto", "dense", "xla", "triton"]
 
 
 def update_dense(
@@ -46,12 +50,47 @@ def update(
         threshold: τ, in the units of the map.
         norm: of the difference over the channels of a pixel.
         implementation: "dense" computes everything and costs as much as the dense network;
-            "xla" computes changed pixels only, in plain XLA; "auto" takes the fastest for the
-            platform.
+            "xla" computes changed pixels only, in plain XLA; "triton" does so in kernels for
+            NVIDIA's GPUs; "auto" takes triton where the computation is compiled for such a GPU,
+            xla elsewhere.
+
+    Raises:
+        ValueError: for "triton" where there is none, or for maps of a dtype that it does not know.
     """
     if implementation == "dense":
         return update_dense(function, cached, threshold, norm)
-    return update_xla(function, cached, threshold, norm)
+    if implementation == "xla" or (implementation == "auto" and not use_triton()):
+        return update_xla(function, cached, threshold, norm)
+    if implementation == "triton" and (reason := why_not_triton()):
+        raise ValueError(f'implementation="triton" cannot run: {reason}')
+    # Imported here: without Triton it cannot be.
+    from .update_triton import check_dtypes, supports, update_triton
+
+    if implementation == "triton":
+        check_dtypes(function, cached)
+    # What there is no kernel for is computed everywhere: XLA's loops wait for the host on a GPU.
+    kernels = update_triton if supports(function, cached) else update_dense
+    if implementation == "triton":
+        return kernels(function, cached, threshold, norm)
+    return lax.platform_dependent(
+        cuda=lambda: kernels(function, cached, threshold, norm),
+        default=lambda: update_xla(function, cached, threshold, norm),
+    )
+
+
+def use_triton() -> bool:
+    """Whether "auto" takes Triton on a GPU. Warns, once, if there is a GPU but no Triton."""
+    if not gpus():
+        return False
+    if reason := why_not_triton():
+        _warn(f"deltajax runs on a GPU without its Triton kernels, and so slowly: {reason}")
+        return False
+    return True
+
+
+@functools.cache
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=2)
 
 
 def check_implementation(name: str, implementation: str) -> None:

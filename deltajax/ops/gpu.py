@@ -1,0 +1,43 @@
+"""What JAX sees of NVIDIA's GPUs, and whether Triton kernels can run on them."""
+
+import functools
+import importlib.metadata
+
+import jax
+
+MIN_CAPABILITY = 8.0
+MIN_VERSIONS = {"triton": (3, 6), "jax-triton": (0, 4)}
+
+
+@functools.cache
+def gpus() -> tuple[jax.Device, ...]:
+    """NVIDIA's GPUs that JAX sees."""
+    try:
+        return tuple(jax.devices("cuda"))
+    except RuntimeError:
+        return ()
+
+
+@functools.cache
+def why_not_triton() -> str | None:
+    """Why Triton kernels cannot run, or be compiled, here, and the remedy; None if they can."""
+    for name, least in MIN_VERSIONS.items():
+        wanted = f"{name} >= {'.'.join(map(str, least))}"
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            return f'{wanted} is not installed: pip install "deltajax[gpu]"'
+        if tuple(int(part) for part in version.split(".")[:2]) < least:
+            return f'{name} is {version}, but {wanted} is needed: pip install "deltajax[gpu]"'
+    for gpu in gpus():
+        if float(gpu.compute_capability) < MIN_CAPABILITY:
+            return (
+                f"{gpu.device_kind} has compute capability {gpu.compute_capability}, but "
+                f"{MIN_CAPABILITY} (Ampere) or newer is needed"
+            )
+    return None
+
+
+def multiprocessors() -> int:
+    """Of the GPU; an H100's where there is none."""
+    return gpus()[0].core_count if gpus() else 132

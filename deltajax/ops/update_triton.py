@@ -1,0 +1,277 @@
+"""The update by Triton kernels, on NVIDIA's GPUs: the only file that reaches `triton_kernels`."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Shaped
+
+from ..norms import ThresholdNorm
+from ..tensor import DeltaTensor, value_of
+from ..triton_kernels.arguments import Window as KernelWindow
+from ..triton_kernels.configuration import choose_convolution_config
+from ..triton_kernels.convolution import Epilogue, Lattice, convolve
+from ..triton_kernels.interpreter import interpreting
+from ..triton_kernels.pixelwise import MAX_INPUTS, MAX_OTHERS, compute_pixels
+from ..triton_kernels.pointwise import pointwise_kernel
+from ..triton_kernels.sparsify import enter_frame
+from .convolution import Convolution
+from .function import Function, Updated
+from .gpu import multiprocessors
+from .identity import Concatenation, Identity
+from .pooling import AveragePooling, MaxPooling
+from .resizing import Resizing
+from .tail import Tail
+from .transposed_convolution import TransposedConvolution
+from .windows import Window
+
+DTYPES = ("float32", "bfloat16", "float16")
+"""Of maps."""
+INTERPRETED_PROGRAMS = 2
+"""Multiprocessors that the interpreter is said to have: it runs programs one after the other."""
+
+
+def check_dtypes(function: Function, cached: jax.Array) -> None:
+    """Raises ValueError for maps of a dtype that kernels do not know."""
+    if unknown := _dtypes(function, cached) - set(DTYPES):
+        raise ValueError(
+            f'implementation="triton" got maps of {", ".join(sorted(unknown))}; it knows '
+            f"{', '.join(DTYPES)}"
+        )
+
+
+def supports(function: Function, cached: jax.Array) -> bool:
+    """Whether there is a kernel for the operation, the tail and the dtypes."""
+    return (
+        _dtypes(function, cached) <= set(DTYPES)
+        and _call_of(function) is not None
+        and _pointwise_of(function.tail) is not _UNSUPPORTED
+    )
+
+
+def _dtypes(function: Function, cached: jax.Array) -> set[str]:
+    tensors = (cached, *function.values, *(value_of(x) for x in function.tail.others))
+    return {str(x.dtype) for x in tensors}
+
+
+def knows(cached: jax.Array) -> bool:
+    """Whether kernels know the dtype of a map."""
+    return str(cached.dtype) in DTYPES
+
+
+def enter_triton(
+    frame: Shaped[Array, "N H W C"],
+    factor_and_offset: tuple[jax.Array, jax.Array] | None,
+    cached: Shaped[Array, "N H W C"],
+    candidates: Bool[Array, "N H W"] | None,
+    threshold: Float[Array, ""] | float,
+    norm: ThresholdNorm,
+    dilation: int,
+) -> tuple[jax.Array, jax.Array]:
+    """See `deltajax.ops.entry.enter`."""
+    factor, offset = factor_and_offset or (None, None)
+    tau = jnp.asarray(threshold, jnp.float32).reshape(1)
+    return enter_frame(frame, factor, offset, candidates, cached, tau, norm, dilation)
+
+
+def update_triton(
+    function: Function,
+    cached: Shaped[Array, "N H W C"],
+    threshold: Float[Array, ""] | float,
+    norm: ThresholdNorm,
+) -> Updated:
+    """See `update`. For functions that `supports` accepts."""
+    call = _call_of(function)
+    assert call is not None
+    tau = jnp.asarray(threshold, jnp.float32).reshape(1)
+    value, mask = call(_Update(function, cached, tau, norm))
+    return Updated(value, mask, function.reach())
+
+
+@dataclasses.dataclass(frozen=True)
+class _Update:
+    """The arguments of an update, as kernels take them."""
+
+    function: Function
+    cached: jax.Array
+    threshold: jax.Array
+    norm: ThresholdNorm
+
+    @functools.cached_property
+    def candidates(self) -> tuple[jax.Array, bool, jax.Array | None]:
+        """A mask; whether it is of the pixels to compute, or of the input; and a further one.
+
+        Kernels find out themselves what the input's mask reaches, and one other's. Where masks
+        are more, are broadcast, or pixels see no input, XLA does.
+        """
+        inputs = [x for x in self.function.inputs if isinstance(x, DeltaTensor)]
+        others = [x for x in self.function.tail.others if isinstance(x, DeltaTensor)]
+        covered = self.function.neighbourhood.covered(self.function.shapes)
+        simple = (
+            len(inputs) == 1
+            and len(others) <= 1
+            and all(x.mask.shape == self.cached.shape[:3] for x in others)
+            and (covered is None or bool(covered.all()))
+        )
+        if not simple:
+            return self.function.reach(), True, None
+        return inputs[0].mask, False, others[0].mask if others else None
+
+
+Call = Callable[[_Update], tuple[jax.Array, jax.Array]]
+_UNSUPPORTED = object()
+
+
+def _call_of(function: Function) -> Call | None:
+    """The kernel call of an operation; None if there is none."""
+    operation, others = function.neighbourhood, len(function.tail.others)
+    if isinstance(operation, Convolution) and not _is_depthwise(operation, function):
+        return _convolve if others <= 1 else None
+    if isinstance(operation, TransposedConvolution):
+        return _convolve_transposed if others <= 1 else None
+    if len(function.inputs) > MAX_INPUTS or others > MAX_OTHERS:
+        return None
+    known = (Convolution, Identity, Concatenation, MaxPooling, AveragePooling, Resizing)
+    return _compute_pixels if isinstance(operation, known) else None
+
+
+def _is_depthwise(operation: Convolution, function: Function) -> bool:
+    return operation.groups > 1 and operation.groups == function.shapes[0][3]
+
+
+def _pointwise_of(tail: Tail):
+    """The tail's function of the sum and its others for kernels; None if it has none."""
+    if tail.combine is None and tail.activation is None:
+        return None
+    scaled = dataclasses.replace(tail, scale=None, shift=None, dtype=jnp.dtype(jnp.float32))
+    dtypes = (jnp.dtype(jnp.float32), *(jnp.dtype(x.dtype) for x in tail.others))
+    kernel = pointwise_kernel(lambda z, *others: scaled(z, others), dtypes)
+    return _UNSUPPORTED if kernel is None else kernel
+
+
+def _kernel_window(window: Window):
+    padding = (window.padding[0][0], window.padding[1][0])
+    return KernelWindow(window.size, window.strides, padding, window.dilation)
+
+
+def _convolve(update: _Update) -> tuple[jax.Array, jax.Array]:
+    operation = update.function.neighbourhood
+    assert isinstance(operation, Convolution)
+    lattice = Lattice(update.cached.shape[1:3])
+    return _convolve_lattice(update, operation, lattice, update.cached, None)
+
+
+def _convolve_transposed(update: _Update) -> tuple[jax.Array, jax.Array]:
+    """A call for each phase: in each, output pixels see the same taps of the kernel."""
+    operation = update.function.neighbourhood
+    assert isinstance(operation, TransposedConvolution)
+    value, mask = update.cached, None
+    _, height, width, _ = value.shape
+    rows, columns = operation.strides
+    for row in range(min(rows, height)):
+        for column in range(min(columns, width)):
+            size = (-(-(height - row) // rows), -(-(width - column) // columns))
+            lattice = Lattice(size, operation.strides, (row, column))
+            phase = operation.phase(row, column, *update.function.shapes[0][1:3])
+            phase = phase or _without_taps(operation, lattice.size)
+            value, mask = _convolve_lattice(update, phase, lattice, value, mask)
+    assert mask is not None
+    return value, mask
+
+
+def _without_taps(operation: TransposedConvolution, size: tuple[int, int]) -> Convolution:
+    """A convolution whose only tap lies outside the map for each of `size` output pixels."""
+    kernel = jnp.zeros((1, 1, *operation.kernel.shape[2:]), operation.kernel.dtype)
+    return Convolution(kernel, Window((1, 1), (1, 1), ((size[0], 0), (size[1], 0))))
+
+
+def _convolve_lattice(
+    update: _Update, operation: Convolution, lattice, value: jax.Array, mask: jax.Array | None
+) -> tuple[jax.Array, jax.Array]:
+    """The convolution at a lattice of output pixels."""
+    x, tail = update.function.values[0], update.function.tail
+    rows, columns, group_channels, features = operation.kernel.shape
+    config = choose_convolution_config(
+        pixels=value.shape[0] * math.prod(lattice.size),
+        group_channels=group_channels,
+        group_features=features // operation.groups,
+        groups=operation.groups,
+        steps_of_32=-(-rows * columns * group_channels // 32),
+        itemsize=x.dtype.itemsize,
+        multiprocessors=INTERPRETED_PROGRAMS if interpreting() else multiprocessors(),
+    )
+    candidates, given, other_mask = update.candidates
+    others = [value_of(other) for other in tail.others]
+    epilogue = Epilogue(tail.scale, tail.shift, others[0] if others else None, _pointwise_of(tail))
+    return convolve(
+        x,
+        operation.kernel,
+        _kernel_window(operation.window),
+        operation.groups,
+        candidates,
+        given,
+        other_mask,
+        epilogue,
+        value,
+        mask,
+        lattice,
+        update.threshold,
+        update.norm,
+        _precision(operation.precision),
+        config,
+    )
+
+
+def _compute_pixels(update: _Update) -> tuple[jax.Array, jax.Array]:
+    operation, tail = update.function.neighbourhood, update.function.tail
+    weights, window = None, KernelWindow()
+    if isinstance(operation, Convolution):
+        kind, weights, window = "depthwise", operation.kernel, _kernel_window(operation.window)
+    elif isinstance(operation, MaxPooling):
+        kind, window = "max", _kernel_window(operation.window)
+    elif isinstance(operation, AveragePooling):
+        kind = "average" if operation.count_include_pad else "average_inside"
+        window = _kernel_window(operation.window)
+    elif isinstance(operation, Resizing):
+        kind = operation.method
+    else:
+        kind = "concatenation" if isinstance(operation, Concatenation) else "identity"
+    candidates, given, other_mask = update.candidates
+    return compute_pixels(
+        kind,
+        update.function.values,
+        weights,
+        window,
+        candidates,
+        given,
+        other_mask,
+        tail.scale,
+        tail.shift,
+        tuple(value_of(other) for other in tail.others),
+        _pointwise_of(tail),
+        update.cached,
+        update.threshold,
+        update.norm,
+    )
+
+
+def _precision(precision: lax.PrecisionLike) -> str:
+    """`tl.dot`'s word for lax's precision of float32 products.
+
+    XLA multiplies in TF32 up to `Precision.HIGH`. Three TF32 products of split operands are as
+    exact as float32.
+    """
+    if precision is None:
+        precision = jax.config.jax_default_matmul_precision
+    if isinstance(precision, tuple):
+        precision = max(map(lax.Precision, precision), key=lambda one: one.value)
+    if precision is None or precision == "TF32_TF32_F32":
+        return "tf32"
+    try:
+        return "tf32x3" if lax.Precision(precision) == lax.Precision.HIGHEST else "tf32"
+    except ValueError:
+        return "tf32x3"

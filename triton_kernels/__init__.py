@@ -1,0 +1,1 @@
+"""Triton kernels of the update, and their calls through jax-triton. Knows arrays, not layers."""

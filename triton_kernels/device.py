@@ -1,0 +1,101 @@
+"""What the kernels share, as device functions: pixels, reach, the tail, norms."""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def split_pixel(pixel, height, width):
+    """(stream, row, column) of positions in a flattened [N, height, width]."""
+    column = pixel % width
+    line = pixel // width
+    return line // height, line % height, column
+
+
+@triton.jit
+def window_reached(
+    mask,
+    stream,
+    row,
+    column,
+    valid,
+    height,
+    width,
+    KERNEL_HEIGHT: tl.constexpr,
+    KERNEL_WIDTH: tl.constexpr,
+    STRIDE_HEIGHT: tl.constexpr,
+    STRIDE_WIDTH: tl.constexpr,
+    PAD_TOP: tl.constexpr,
+    PAD_LEFT: tl.constexpr,
+    DILATION_HEIGHT: tl.constexpr,
+    DILATION_WIDTH: tl.constexpr,
+):
+    """Whether the windows of output pixels meet the mask, bool [N, height, width]."""
+    reached = tl.zeros_like(valid)
+    first_row = row * STRIDE_HEIGHT - PAD_TOP
+    first_column = column * STRIDE_WIDTH - PAD_LEFT
+    for i in range(KERNEL_HEIGHT):
+        r = first_row + i * DILATION_HEIGHT
+        line = (stream * height + r) * width
+        on_map = valid & (r >= 0) & (r < height)
+        for j in tl.static_range(KERNEL_WIDTH):
+            c = first_column + j * DILATION_WIDTH
+            inside = on_map & (c >= 0) & (c < width)
+            reached = reached | tl.load(mask + line + c, mask=inside, other=False)
+    return reached
+
+
+@triton.jit
+def exceeding(
+    difference,
+    threshold,
+    valid,
+    NORM: tl.constexpr,
+):
+    """What a block of channels adds to the norm of each pixel's change, [pixels] float32.
+
+    Of the norm "max" it is how many channels differ by more than the threshold, so that NaN, which
+    compares with nothing, counts as changed; of the others a sum of squares.
+    """
+    if NORM == "max":
+        part = tl.where(valid & ~(tl.abs(difference) <= threshold), 1.0, 0.0)
+    else:
+        part = tl.where(valid, difference * difference, 0.0)
+    return tl.sum(part, axis=1)
+
+
+@triton.jit
+def exceeded(parts, threshold, CHANNELS: tl.constexpr, NORM: tl.constexpr):
+    """Whether a norm over all channels, from the sum of `exceeding`, exceeds the threshold."""
+    if NORM == "max":
+        result = parts > 0.0
+    elif NORM == "l2":
+        result = ~(tl.sqrt(parts) <= threshold)
+    else:
+        result = ~(tl.sqrt(parts / CHANNELS) <= threshold)
+    return result
+
+
+@triton.jit
+def other_block(
+    other,
+    pixel,
+    stream,
+    row,
+    column,
+    channels,
+    valid,
+    CHANNELS: tl.constexpr,
+    FULL: tl.constexpr,
+    stream_stride,
+    row_stride,
+    column_stride,
+    channel_stride,
+):
+    """A block [pixels, channels] of a further input, broadcast along axes of stride zero."""
+    if FULL:
+        offset = (pixel * CHANNELS)[:, None] + channels[None, :]
+    else:
+        offset = stream * stream_stride + row * row_stride + column * column_stride
+        offset = offset[:, None] + (channels * channel_stride)[None, :]
+    return tl.load(other + offset, mask=valid, other=0.0)
