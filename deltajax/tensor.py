@@ -15,11 +15,14 @@ class DeltaTensor(flax.struct.PyTreeNode):
     Attributes:
         value: [N, H, W, C], complete and valid everywhere, not only where the mask is on.
         mask: [N, H, W], the pixels that changed in this frame.
+        arrivals: zeros in which the kernels of a GPU count, handed from one update to the next, or
+            None. To clear memory for each of them would take longer than many an update.
     """
 
     # Not annotated with shapes: scan and vmap give both a further axis in front.
     value: jax.Array
     mask: jax.Array
+    arrivals: jax.Array | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:

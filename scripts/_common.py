@@ -1,7 +1,6 @@
 """What the scripts share: options of the network, sizes on the command line, weights, clips."""
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -36,6 +35,11 @@ def parse_size(text: str) -> tuple[int, int] | None:
     return int(height), int(width)
 
 
+def size_text(size: tuple[int, int] | None) -> str:
+    """The inverse of `parse_size`."""
+    return f"{size[0]}x{size[1]}" if size else "own"
+
+
 Size = Annotated[
     tuple[int, int] | None,
     tyro.constructors.PrimitiveConstructorSpec(
@@ -43,10 +47,22 @@ Size = Annotated[
         metavar="HxW",
         instance_from_str=lambda words: parse_size(words[0]),
         is_instance=lambda value: value is None or isinstance(value, tuple),
-        str_from_instance=lambda size: [f"{size[0]}x{size[1]}" if size else "own"],
+        str_from_instance=lambda size: [size_text(size)],
     ),
 ]
 """(height, width) in pixels; None, "own" on the command line, is the clip's own."""
+
+# Of a tuple[Size, ...] tyro would drop the message of parse_size.
+Sizes = Annotated[
+    tuple[tuple[int, int] | None, ...],
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="[HxW [HxW ...]]",
+        instance_from_str=lambda words: tuple(parse_size(word) for word in words),
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda sizes: [size_text(size) for size in sizes],
+    ),
+]
 
 NetworkName = Annotated[
     str,
@@ -60,14 +76,14 @@ NetworkName = Annotated[
     ),
 ]
 
+Dtype = Literal["float32", "bfloat16", "float16"]
+
 
 @dataclasses.dataclass(frozen=True)
-class NetworkOptions:
-    """The network, and what makes it cheap.
+class UpdateOptions:
+    """What makes a network cheap, and its weights.
 
     Attributes:
-        model: network to run.
-        dtype: of the computation.
         input_threshold: of the difference between frames, in normalised units (one is about
             57 of 255 grey levels).
         input_dilation: side of the square by which changed input pixels are dilated, odd.
@@ -83,8 +99,6 @@ class NetworkOptions:
             large.
     """
 
-    model: NetworkName = "resnet50"
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     input_threshold: float = 0.15
     input_dilation: int = 1
     threshold: float = 0.1
@@ -92,6 +106,19 @@ class NetworkOptions:
     implementation: Implementation = "auto"
     seed: int = 0
     calibrate: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkOptions(UpdateOptions):
+    """The network, and what makes it cheap.
+
+    Attributes:
+        model: network to run.
+        dtype: of the computation.
+    """
+
+    model: NetworkName = "resnet50"
+    dtype: Dtype = "float32"
 
 
 DEFAULT_NETWORK = NetworkOptions()
@@ -124,11 +151,6 @@ def make_variables(options: NetworkOptions, network: VideoNetwork, frames: np.nd
     variables = dict(jax.jit(network.init)(jax.random.key(options.seed), few[0]))
     variables.pop("delta")
     return calibrate_batch_norm(network, variables, few) if options.calibrate else variables
-
-
-def apply_dense(network: VideoNetwork) -> Callable[[Variables, jax.Array], jax.Array]:
-    """The dense network, compiled: (variables, frame [N, H, W, 3]) → output [N, …]."""
-    return jax.jit(lambda variables, frame: network.apply(variables, frame))
 
 
 def read_clip(

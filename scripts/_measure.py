@@ -2,12 +2,13 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from _common import Variables, apply_dense
+from _common import Variables
+from _error import RelativeError
 
 import deltajax as dj
 from deltajax.models import VideoNetwork
@@ -16,9 +17,10 @@ from deltajax.statistics import Totals, UpdatePointStatistics, read_statistics, 
 NUM_FIRST = 3
 """How often the first frame is timed, each time with a new state."""
 NUM_REPEATS = 5
-"""How many frames are timed in which nothing, or everything, changes."""
+"""How many calls are timed in which nothing, or everything, changes."""
 
-Advance = Callable[[], None]
+Advance = Callable[[int], None]
+"""Is told of frames that are done."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +28,8 @@ class Run:
     """A sequence of frames through both networks.
 
     Attributes:
-        dense_ms: of each frame.
-        incremental_ms: of each frame.
+        dense_ms: of each call, divided by its frames.
+        incremental_ms: of each call, divided by its frames.
         relative_error: ‖incremental − dense‖ / ‖dense‖ over the outputs of all frames.
         frozen_error: the same, had the output of the first frame been kept: what an error has to
             be compared with, as the outputs of random weights vary little from frame to frame.
@@ -40,63 +42,106 @@ class Run:
 
 
 class Stopwatch:
-    """Both networks, compiled, for frames of one shape.
+    """Both networks, compiled, for frames of one shape, several of them in one call.
 
     Args:
         network: the network.
         variables: its variables, "thresholds" included: other values of these compile nothing.
         frame: uint8 [N, H, W, 3], for its shape.
+        frames_per_call: frames F of a call: on a GPU, calls of one frame would time Python.
     """
 
-    def __init__(self, network: VideoNetwork, variables: Variables, frame: np.ndarray) -> None:
-        on_device = jax.device_put(frame)
+    def __init__(
+        self,
+        network: VideoNetwork,
+        variables: Variables,
+        frame: np.ndarray,
+        frames_per_call: int,
+    ) -> None:
+        def dense(variables: Variables, frames: jax.Array) -> jax.Array:
+            return jax.lax.map(lambda frame: network.apply(variables, frame), frames)
+
+        def incremental(variables: Variables, delta: Any, frames: jax.Array) -> tuple[Any, ...]:
+            return dj.scan_frames(network, {**variables, "delta": delta}, frames)
+
         self._network = network
-        self._dense = apply_dense(network)
-        self._step = jax.jit(
-            lambda variables, delta, frame: network.apply(
-                {**variables, "delta": delta}, frame, mutable=["delta"]
-            ),
-            donate_argnums=1,
-        )
+        self.frames_per_call = frames_per_call
         self._delta = dj.init_delta(network, variables, frame)
         self.state_bytes = dj.state_bytes(self._delta)
-        self.dense_compile_seconds = timed(self._dense, variables, on_device)[1] / 1000
-        self.incremental_compile_seconds = (
-            timed(self._step, variables, self._delta, on_device)[1] / 1000
+        frames = jax.device_put(np.stack([frame] * frames_per_call))
+        self._dense, self.dense_compile_seconds = compiled(jax.jit(dense), variables, frames)
+        donated = jax.jit(incremental, donate_argnums=1)
+        self._incremental, self.incremental_compile_seconds = compiled(
+            donated, variables, self._delta, frames
         )
+        self._one_frame = self._incremental
+        if frames_per_call > 1:
+            self._one_frame, _ = compiled(donated, variables, self._delta, frames[:1])
+        self.dense_temporary_bytes = temporary_bytes(self._dense)
+        self.temporary_bytes = temporary_bytes(self._incremental)
+        # A program's first call may be slower than the others.
+        jax.block_until_ready(self._dense(variables, frames))
+        self._delta = jax.block_until_ready(self._incremental(variables, self._delta, frames))[1]
 
     def first_frame(self, variables: Variables, frame: np.ndarray) -> float:
-        """Milliseconds of the streams' first frame; the state is that after it."""
-        on_device, self._delta = jax.block_until_ready(
-            (jax.device_put(frame), dj.init_delta(self._network, variables, frame))
+        """Milliseconds of the streams' first frame, in a call of its own.
+
+        The state is that after it.
+        """
+        self._delta = None  # frees the memory, in which a second state may not fit
+        self._delta, on_device = jax.block_until_ready(
+            (dj.init_delta(self._network, variables, frame), jax.device_put(frame[None]))
         )
-        (_, changed), milliseconds = timed(self._step, variables, self._delta, on_device)
-        self._delta = changed["delta"]
-        self._frozen = np.asarray(self._dense(variables, on_device), np.float64)
+        # The first frame is computed in full: its output is that of the dense network.
+        (self._frozen, self._delta), milliseconds = timed(
+            self._one_frame, variables, self._delta, on_device
+        )
         return milliseconds
 
-    def run(self, variables: Variables, frames: np.ndarray, advance: Advance) -> Run:
-        """Goes on from the state with frames [T, N, H, W, 3], each through both networks."""
-        dense_ms, incremental_ms = [], []
-        error = frozen_error = norm = 0.0
+    def warm_up(self, variables: Variables, frames: Iterable[np.ndarray], advance: Advance) -> None:
+        """Goes on from the state with frames [N, H, W, 3] that are not timed."""
         for frame in frames:
-            frame = jax.block_until_ready(jax.device_put(frame))
-            expected, milliseconds = timed(self._dense, variables, frame)
-            dense_ms.append(milliseconds)
-            (output, changed), milliseconds = timed(self._step, variables, self._delta, frame)
-            incremental_ms.append(milliseconds)
-            self._delta = changed["delta"]
-            expected = np.asarray(expected, np.float64)
-            error += np.sum(np.square(np.asarray(output, np.float64) - expected))
-            frozen_error += np.sum(np.square(self._frozen - expected))
-            norm += np.sum(np.square(expected))
-            advance()
-        return Run(
-            np.array(dense_ms),
-            np.array(incremental_ms),
-            float(np.sqrt(error / norm)),
-            float(np.sqrt(frozen_error / norm)),
-        )
+            _, self._delta = jax.block_until_ready(
+                self._one_frame(variables, self._delta, frame[None])
+            )
+            advance(1)
+
+    def run(self, variables: Variables, frames: Sequence[np.ndarray], advance: Advance) -> Run:
+        """Goes on from the state with frames [N, H, W, 3], through both networks in turns.
+
+        Args:
+            variables: those of the network.
+            frames: a multiple of `frames_per_call` of them.
+            advance: called after each call.
+        """
+        count = self.frames_per_call
+        dense_ms, incremental_ms = [], []
+        error, frozen_error = RelativeError(), RelativeError()
+        for start in range(0, len(frames), count):
+            chunk = jax.block_until_ready(jax.device_put(np.stack(frames[start : start + count])))
+            expected, milliseconds = timed(self._dense, variables, chunk)
+            dense_ms.append(milliseconds / count)
+            (outputs, self._delta), milliseconds = timed(
+                self._incremental, variables, self._delta, chunk
+            )
+            incremental_ms.append(milliseconds / count)
+            error.add(outputs, expected)
+            frozen_error.add(self._frozen, expected)
+            advance(count)
+        return Run(np.array(dense_ms), np.array(incremental_ms), error.value, frozen_error.value)
+
+
+def compiled(function: jax.stages.Wrapped, *arguments: Any) -> tuple[jax.stages.Compiled, float]:
+    """The function, compiled for arguments of these shapes, and the seconds that this took."""
+    start = time.perf_counter()
+    program = function.lower(*arguments).compile()
+    return program, time.perf_counter() - start
+
+
+def temporary_bytes(program: jax.stages.Compiled) -> int | None:
+    """Memory that a call takes besides its arguments and results; None where XLA does not tell."""
+    analysis = program.memory_analysis()
+    return analysis.temp_size_in_bytes if analysis else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,38 +186,46 @@ def measure(
         network: the network.
         variables: its variables.
         frames: uint8 [1 + num_warmup + T, N, H, W, 3]: the first, some that are not counted, and
-            the steady ones.
+            the steady ones, T of them a multiple of the stopwatch's frames per call.
         num_warmup: how many are not counted.
-        advance: called after each frame.
+        advance: called after each call.
     """
-    first = np.median([stopwatch.first_frame(variables, frames[0]) for _ in range(NUM_FIRST)])
-    stopwatch.run(variables, frames[1 : 1 + num_warmup], advance) if num_warmup else None
-    steady = stopwatch.run(variables, frames[1 + num_warmup :], advance)
-    still = np.repeat(frames[-1:], NUM_REPEATS, axis=0)
+    clip = list(frames)
+    first = np.median([stopwatch.first_frame(variables, clip[0]) for _ in range(NUM_FIRST)])
+    stopwatch.warm_up(variables, clip[1 : 1 + num_warmup], advance)
+    steady = stopwatch.run(variables, clip[1 + num_warmup :], advance)
+    repeats = NUM_REPEATS * stopwatch.frames_per_call
+    still = repeats * [clip[-1]]
     static = stopwatch.run(variables, still, advance)
     # Half the range up or down at every pixel; the inverse leaves medium grey as it is.
-    flips = (np.arange(NUM_REPEATS, dtype=np.uint8) % 2 == 0)[:, None, None, None, None]
-    changing = still ^ np.where(flips, np.uint8(128), np.uint8(0))
+    flipped = clip[-1] ^ np.uint8(128)
+    changing = [clip[-1] if step % 2 else flipped for step in range(repeats)]
     full_change = stopwatch.run(variables, changing, advance)
 
-    points = statistics(network, variables, np.concatenate([frames, still, changing]))
-    steps = len(frames) + 2 * NUM_REPEATS
+    points = statistics(network, variables, [*clip, *still, *changing])
+    end = len(clip)
+    steps = end + 2 * repeats
     number = np.broadcast_to(np.arange(steps)[:, None], (steps, frames.shape[1]))
-    end = len(frames)
     return Measurement(
         first_ms=float(first),
         steady=steady,
         static=static,
         full_change=full_change,
         totals=total(points, (number > num_warmup) & (number < end)),
-        static_totals=total(points, (number >= end) & (number < end + NUM_REPEATS)),
-        full_change_totals=total(points, number >= end + NUM_REPEATS),
+        static_totals=total(points, (number >= end) & (number < end + repeats)),
+        full_change_totals=total(points, number >= end + repeats),
     )
 
 
 def statistics(
-    network: VideoNetwork, variables: Variables, frames: np.ndarray
+    network: VideoNetwork, variables: Variables, frames: Iterable[np.ndarray]
 ) -> tuple[UpdatePointStatistics, ...]:
-    """The work of frames [T, N, H, W, 3]; in a run of its own, as timed ones record nothing."""
-    recorded = dj.scan_frames(network, variables, frames, collect=("statistics",))[2]
-    return read_statistics(recorded["statistics"])
+    """The work of frames [N, H, W, 3]; in a run of its own, as timed ones record nothing."""
+    state, steps = {}, []
+    for frame in frames:
+        _, delta, recorded = dj.scan_frames(
+            network, {**variables, **state}, frame[None], collect=("statistics",), donate=True
+        )
+        state = {"delta": delta}
+        steps.append(jax.device_get(recorded["statistics"]))
+    return read_statistics(jax.tree.map(lambda *counts: np.concatenate(counts), *steps))

@@ -2,7 +2,8 @@
 
 import jax
 import numpy as np
-from _common import Variables, apply_dense
+from _common import Variables
+from _error import RelativeError
 from _incremental import BatchResult
 from _measure import timed
 
@@ -21,8 +22,7 @@ class Summary:
         self.seconds = 0.0
         self.dense_ms: list[float] = []
         self.totals: Totals | None = None
-        self._error = 0.0
-        self._norm = 0.0
+        self._error: RelativeError | None = None
 
     def add(self, result: BatchResult, totals: Totals) -> None:
         """Counts a batch."""
@@ -31,21 +31,21 @@ class Summary:
         self.totals = totals if self.totals is None else self.totals + totals
 
     def compare(self, output: np.ndarray, expected: np.ndarray) -> None:
-        """Counts one stream's output of one frame against that of the dense network."""
-        self._error += float(np.sum(np.square(output.astype(np.float64) - expected)))
-        self._norm += float(np.sum(np.square(expected, dtype=np.float64)))
+        """Counts the streams' outputs of one frame against those of the dense network."""
+        self._error = self._error or RelativeError()
+        self._error.add(output, expected)
 
     @property
     def relative_error(self) -> float | None:
         """‖incremental − dense‖ / ‖dense‖ over all outputs compared; None if there are none."""
-        return float(np.sqrt(self._error / self._norm)) if self._norm else None
+        return self._error.value if self._error else None
 
 
 class Dense:
     """The dense network beside the incremental one: for its time, and to compare with."""
 
     def __init__(self, network: VideoNetwork, variables: Variables, frame: np.ndarray) -> None:
-        self._apply = apply_dense(network)
+        self._apply = jax.jit(lambda variables, frame: network.apply(variables, frame))
         self._variables = variables
         jax.block_until_ready(self._apply(variables, jax.device_put(frame)))
 

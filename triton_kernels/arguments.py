@@ -1,6 +1,7 @@
 """What the calls of kernels share: windows, broadcasting, the limit of 32-bit indices."""
 
 import dataclasses
+from typing import NamedTuple
 
 import jax
 
@@ -35,6 +36,39 @@ class Window:
             "PAD_LEFT": self.padding[1],
             "DILATION_HEIGHT": self.dilation[0],
             "DILATION_WIDTH": self.dilation[1],
+        }
+
+
+class Affine(NamedTuple):
+    """What multiplies and shifts each channel after the operation, all float [C].
+
+    Attributes:
+        scale, shift: or None.
+        mean, variance: float32, of a norm (z − mean) / √(variance + ε) · scale + shift; or None.
+        epsilon: of that norm.
+    """
+
+    scale: jax.Array | None = None
+    shift: jax.Array | None = None
+    mean: jax.Array | None = None
+    variance: jax.Array | None = None
+    epsilon: float | None = None
+
+    def operands(self, nothing: jax.Array) -> dict[str, jax.Array]:
+        """As a kernel takes it, `nothing` standing for what there is not."""
+        arrays = {
+            "scale": self.scale,
+            "shift": self.shift,
+            "mean": self.mean,
+            "variance": self.variance,
+        }
+        return {name: nothing if array is None else array for name, array in arrays.items()}
+
+    def constants(self) -> dict[str, bool | float | None]:
+        return {
+            "HAS_SCALE": self.scale is not None,
+            "HAS_SHIFT": self.shift is not None,
+            "EPSILON": self.epsilon,
         }
 
 

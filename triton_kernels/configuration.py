@@ -1,6 +1,43 @@
 """How kernels are cut up: a pure function of shapes, dtype and GPU."""
 
 import dataclasses
+import functools
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+TABLE_VARIABLE = "DELTAJAX_KERNEL_TABLE"
+"""Names a table of measured configurations, in place of the one that comes with the package."""
+SHIPPED_TABLE = Path(__file__).parent / "tuned.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvolutionShape:
+    """What the configuration of a convolution depends on.
+
+    Attributes:
+        pixels: N · H · W of the output, or of the lattice of it that one call computes.
+        group_channels: input channels of a group.
+        group_features: output channels of a group.
+        groups: of channels that do not mix.
+        taps: of the kernel, KH · KW.
+        itemsize: bytes of a number of the map.
+        multiprocessors: of the GPU.
+    """
+
+    pixels: int
+    group_channels: int
+    group_features: int
+    groups: int
+    taps: int
+    itemsize: int
+    multiprocessors: int
+
+    @property
+    def key(self) -> str:
+        """In a table."""
+        return "_".join(str(value) for value in dataclasses.astuple(self))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,7 +50,7 @@ class ConvolutionConfig:
         block_k: of the sum over the kernel, in one step.
         shares: into which the output's pixels are divided.
         splits: programs that may divide one tile's sum.
-        run: neighbouring pixels that belong to one share.
+        run: neighbouring pixels that belong to one share, a multiple of eight.
         num_warps: of a program.
         num_stages: of the software pipeline.
     """
@@ -28,58 +65,71 @@ class ConvolutionConfig:
     num_stages: int
 
 
-ACTIVE = 0.1
-"""The share of pixels that configurations are made for; all work at any."""
+def choose_convolution_config(shape: ConvolutionShape) -> ConvolutionConfig:
+    """The configuration of a convolution: a measured one if the table has it, else a rule's."""
+    measured = _table(os.environ.get(TABLE_VARIABLE, str(SHIPPED_TABLE))).get(shape.key)
+    return measured or rule(shape)
 
 
-def choose_convolution_config(
-    pixels: int,
-    group_channels: int,
-    group_features: int,
-    groups: int,
-    steps_of_32: int,
-    itemsize: int,
-    multiprocessors: int,
-) -> ConvolutionConfig:
-    """The configuration of a convolution.
+@functools.cache
+def _table(path: str) -> Mapping[str, ConvolutionConfig]:
+    file = Path(path)
+    if not file.exists():
+        return {}
+    entries = json.loads(file.read_text())["convolutions"]
+    return {key: ConvolutionConfig(**entry) for key, entry in entries.items()}
+
+
+def rule(shape: ConvolutionShape) -> ConvolutionConfig:
+    """A configuration that is good for a tenth to a quarter of the pixels, and works for any.
 
     Wide maps have enough tiles for all multiprocessors, and one program computes all channels of
     its pixels. Deep maps have few: the channels of a tile are divided between programs, and where
     those are still too few, so is the sum.
-
-    Args:
-        pixels: N · H · W of the output.
-        group_channels: input channels of a group.
-        group_features: output channels of a group.
-        groups: of channels that do not mix.
-        steps_of_32: numbers that one output sums up, in blocks of 32.
-        itemsize: bytes of a number of the map.
-        multiprocessors: of the GPU.
     """
-    active = max(int(pixels * ACTIVE), 1)
-    features = max(16, 1 << (group_features - 1).bit_length())
-    block_m = 64 if active > 16 * multiprocessors or group_features > 64 else 32
-    block_k = 32 if itemsize == 4 else 64
-    if groups > 1:
-        block_n = min(features, 64)
-    elif features <= 64:
-        block_n = features
-        if active > 128 * multiprocessors:
-            block_m = 128
-    elif active > 64 * multiprocessors // 2:
-        block_n = min(features, 256)
-    else:
-        block_n = 64 if features <= 1024 else 128
-    blocks = groups * -(-group_features // block_n)
-    programs = 2 * multiprocessors if block_m * block_n <= 128 * 64 else multiprocessors
+    features = max(16, 1 << (shape.group_features - 1).bit_length())
+    active = max(shape.pixels // 8, 1)
+    block_k = 32 if shape.itemsize == 4 else 64
+    block_n = min(features, 128 if shape.groups == 1 else 64)
+    block_m = 128 if active > 64 * shape.multiprocessors and block_n <= 64 else 64
+    blocks = shape.groups * -(-shape.group_features // block_n)
+    return with_teams(shape, block_m, block_n, block_k, blocks)
+
+
+def with_teams(
+    shape: ConvolutionShape, block_m: int, block_n: int, block_k: int, blocks: int
+) -> ConvolutionConfig:
+    """The configuration of these tiles with as many shares and splits as fill the GPU."""
+    active = max(shape.pixels // 8, 1)
+    programs = (2 if block_m * block_n <= 128 * 64 else 1) * shape.multiprocessors
+    steps = shape.taps * -(-shape.group_channels // block_k)
     tiles = -(-active // block_m)
-    shares = max(1, min(programs // blocks, 2 * tiles if blocks > 1 else programs))
+    shares = max(1, min(programs // blocks, tiles if blocks > 1 else programs))
     splits = 1
-    while splits < 8 and shares * blocks * splits * 2 <= programs and steps_of_32 >= 16 * splits:
+    while splits < 8 and shares * blocks * splits * 2 <= programs and steps >= 8 * splits:
         splits *= 2
     run = 8
-    while run < 32 and pixels >= 16 * run * shares:
+    while run < 32 and shape.pixels >= 16 * run * shares:
         run *= 2
     num_warps = 8 if block_m * block_n > 128 * 64 else 4
-    stages = 4 if (block_m + block_n) * block_k * itemsize <= 24 << 10 else 3
-    return ConvolutionConfig(block_m, block_n, block_k, shares, splits, run, num_warps, stages)
+    num_stages = 4 if (block_m + block_n) * block_k * shape.itemsize <= 16 << 10 else 3
+    return ConvolutionConfig(block_m, block_n, block_k, shares, splits, run, num_warps, num_stages)
+
+
+def candidates(shape: ConvolutionShape) -> list[ConvolutionConfig]:
+    """The configurations that are worth measuring."""
+    features = max(16, 1 << (shape.group_features - 1).bit_length())
+    wide = 32 if shape.itemsize == 4 else 64
+    found = []
+    for block_m in (32, 64, 128):
+        for block_n in (32, 64, 128, 256):
+            for block_k in (wide, 2 * wide):
+                if block_n > features or block_m * block_n > 128 * 128:
+                    continue
+                if (block_n < 64 < features) or (block_k > wide and shape.group_channels % block_k):
+                    continue
+                blocks = shape.groups * -(-shape.group_features // block_n)
+                config = with_teams(shape, block_m, block_n, block_k, blocks)
+                if blocks <= 32 and config not in found:
+                    found.append(config)
+    return found

@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .arguments import INT32_LIMIT, Window, other_strides
+from .arguments import INT32_LIMIT, Affine, Window, other_strides
 from .configuration import ConvolutionConfig
 from .convolution_kernel import convolution_kernel
 from .launch import launch
 
+ARRIVALS = 16384
+"""Counters that are enough for most convolutions; others clear some of their own."""
 SPLIT_TILES = 2
 """Tiles of a share up to which their sums are split: more have work for every program as it is."""
 
@@ -32,16 +34,15 @@ class Lattice:
 
 
 class Epilogue(NamedTuple):
-    """What follows the sum: · scale + shift, then a pointwise function of it and another map.
+    """What follows the sum: scale and shift, then a pointwise function of it and another map.
 
     Attributes:
-        scale, shift: [C], or None.
+        affine: scale and shift.
         other: a map that broadcasts to the output, or None.
         pointwise: a Triton device function of the sum and the other, or None.
     """
 
-    scale: jax.Array | None = None
-    shift: jax.Array | None = None
+    affine: Affine = Affine()
     other: jax.Array | None = None
     pointwise: Any = None
 
@@ -57,12 +58,13 @@ def convolve(
     epilogue: Epilogue,
     value: jax.Array,
     mask: jax.Array | None,
+    arrivals: jax.Array,
     lattice: Lattice,
     threshold: jax.Array,
     norm: str,
     precision: str,
     config: ConvolutionConfig,
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """One update of a convolution.
 
     Args:
@@ -77,6 +79,7 @@ def convolve(
         epilogue: what follows the sum.
         value: [N, Ho, Wo, C_out], the cached map; overwritten.
         mask: [N, Ho, Wo], the mask that earlier calls for other lattices made; overwritten.
+        arrivals: int32 [ARRIVALS], zeros; overwritten, but zeros again.
         lattice: the output pixels that this call computes.
         threshold: float32 [1].
         norm: "max", "l2" or "rms".
@@ -84,13 +87,14 @@ def convolve(
         config: how to compute it.
 
     Returns:
-        The new map and mask.
+        The new map, mask and arrivals.
     """
     streams, in_height, in_width, channels = x.shape
     _, out_height, out_width, features = value.shape
     pixels = streams * math.prod(lattice.size)
     weights, taps, tap_length, runs = _packed(kernel, window, groups, config)
     blocks = weights.shape[0] // config.block_n
+    words = _in_words(window, lattice, in_width, candidates_given or other_mask is not None)
     owned = -(-pixels // (config.shares * config.run)) * config.run
     tiles = -(-owned // config.block_m)
     block_pixels = config.block_m * config.block_n
@@ -108,24 +112,27 @@ def convolve(
         for name, shape in fresh.items()
     }
     team = blocks * config.splits
-    arrivals = jnp.zeros((config.shares, tiles, blocks + 1) if team > 1 else (1,), jnp.int32)
+    counters = jnp.zeros(1, jnp.int32)
+    if team > 1:
+        needed = config.shares * tiles * (blocks + 1)
+        counters = arrivals if needed <= ARRIVALS else jnp.zeros(needed, jnp.int32)
     operands = {
         "x": x,
         "weights": weights,
         "candidates": candidates,
         "other_mask": candidates if other_mask is None else other_mask,
-        "scale": threshold if epilogue.scale is None else epilogue.scale,
-        "shift": threshold if epilogue.shift is None else epilogue.shift,
-        "other": value if epilogue.other is None else epilogue.other,
+        **epilogue.affine.operands(threshold),
+        "other": threshold if epilogue.other is None else epilogue.other,
         "threshold": threshold,
         "value": value,
-        "arrivals": arrivals,
+        "arrivals": counters,
     }
-    updated = ("value", "arrivals") if mask is None else ("value", "arrivals", "mask")
+    updated = ("value",) if team == 1 else ("value", "arrivals")
     if mask is None:
         shapes = {"mask": jax.ShapeDtypeStruct(value.shape[:3], jnp.bool_), **shapes}
     else:
         operands["mask"] = mask
+        updated = (*updated, "mask")
     strides, other_kind = other_strides(epilogue.other, value.shape)
     results = launch(
         convolution_kernel,
@@ -160,8 +167,7 @@ def convolve(
             "RUNS": runs,
             "CANDIDATES_GIVEN": candidates_given,
             "HAS_OTHER_MASK": other_mask is not None,
-            "HAS_SCALE": epilogue.scale is not None,
-            "HAS_SHIFT": epilogue.shift is not None,
+            **epilogue.affine.constants(),
             "OTHER": other_kind,
             "POINTWISE": epilogue.pointwise,
             "NORM": norm,
@@ -174,12 +180,38 @@ def convolve(
             "SPLITS": config.splits,
             "SPLIT_TILES": SPLIT_TILES,
             "RUN": config.run,
-            "LIST_BLOCK": min(1024, max(128, 1 << (owned - 1).bit_length())),
+            "WORDS": words,
+            "LIST_BLOCK": _list_block(owned, words),
         },
         config.num_warps,
         config.num_stages,
     )
-    return results["value"], results["mask"]
+    kept = counters is arrivals
+    return results["value"], results["mask"], results["arrivals"] if kept else arrivals
+
+
+def _list_block(owned: int, words: bool) -> int:
+    """Pixels, or words of eight, that a program looks at together: all it owns, up to 1024."""
+    each = 8 if words else 1
+    return min(1024 // each, max(16, 1 << (owned // each - 1).bit_length()))
+
+
+def _in_words(window: Window, lattice: Lattice, in_width: int, whole: bool) -> bool:
+    """Whether masks can be read eight pixels at a time.
+
+    Args:
+        whole: whether masks of the whole output are among them.
+    """
+    before, after = window.padding[1], window.size[1] - 1 - window.padding[1]
+    return (
+        lattice.size[1] % 8 == 0
+        and window.strides[1] in (1, 2)
+        and in_width == window.strides[1] * lattice.size[1]
+        and window.dilation[1] == 1
+        and 0 <= before < 8
+        and after < 8
+        and (lattice.strides == (1, 1) or not whole)
+    )
 
 
 def _packed(

@@ -15,7 +15,8 @@ finished blocks of the tile. Nobody waits for anybody.
 import triton
 import triton.language as tl
 
-from .device import exceeded, exceeding, other_block, split_pixel, window_reached
+from .device import exceeded, exceeding, other_block, scaled, split_pixel
+from .reach_kernel import list_pixels, list_words
 
 
 @triton.jit
@@ -34,6 +35,7 @@ def _multiply(
     C_IN: tl.constexpr,
     GROUPS: tl.constexpr,
     GROUP_BLOCKS: tl.constexpr,
+    KERNEL_HEIGHT: tl.constexpr,
     KERNEL_WIDTH: tl.constexpr,
     STRIDE_HEIGHT: tl.constexpr,
     STRIDE_WIDTH: tl.constexpr,
@@ -58,40 +60,43 @@ def _multiply(
     """
     first_row = row * STRIDE_HEIGHT - PAD_TOP
     first_column = column * STRIDE_WIDTH - PAD_LEFT
-    line = stream * height
+    # Which rows and columns of the window lie on the map, a bit each: the loop has no time to ask.
+    rows_on_map = tl.zeros_like(row)
+    for i in tl.static_range(KERNEL_HEIGHT):
+        r = first_row + i * DILATION_HEIGHT
+        rows_on_map += (valid & (r >= 0) & (r < height)).to(tl.int32) << i
+    columns_on_map = tl.zeros_like(row)
+    if not RUNS:
+        for j in tl.static_range(KERNEL_WIDTH):
+            c = first_column + j * DILATION_WIDTH
+            columns_on_map += ((c >= 0) & (c < width)).to(tl.int32) << j
     within = tl.arange(0, BLOCK_K)
+    origin = (stream * height + first_row) * width + first_column
+    if WIDE:
+        origin = origin.to(tl.int64)
+    windows = (origin * C_IN)[:, None] + within[None, :]
+    place = first_column[:, None] * C_IN + within[None, :]
+    if GROUPS > 1:
+        x += (block // GROUP_BLOCKS) * (C_IN // GROUPS)
     features = block * BLOCK_N + tl.arange(0, BLOCK_N)
-    group_channel = (block // GROUP_BLOCKS) * (C_IN // GROUPS)
-    rows_of_weights = weights + features[:, None] * (TAPS * TAP_BLOCKS * BLOCK_K) + within[None, :]
+    rows_of_weights = features[:, None] * (TAPS * TAP_BLOCKS * BLOCK_K) + within[None, :]
     sums = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
     for step in range(first, last):
         tap = step // TAP_BLOCKS
-        channel = (step % TAP_BLOCKS) * BLOCK_K + within
+        channel = (step % TAP_BLOCKS) * BLOCK_K
         if RUNS:
-            r = first_row + tap * DILATION_HEIGHT
-            on_map = valid & (r >= 0) & (r < height)
-            index = (line + r) * width + first_column
-            place = first_column[:, None] * C_IN + channel[None, :]
-            inside = on_map[:, None] & (place >= 0) & (place < width * C_IN)
-            inside = inside & (channel < TAP_LENGTH)[None, :]
+            inside = (((rows_on_map >> tap) & 1) != 0)[:, None]
+            inside = inside & (place + channel >= 0) & (place + channel < width * C_IN)
+            start = x + tap * DILATION_HEIGHT * width * C_IN + channel
         else:
-            r = first_row + (tap // KERNEL_WIDTH) * DILATION_HEIGHT
-            c = first_column + (tap % KERNEL_WIDTH) * DILATION_WIDTH
-            on_map = valid & (r >= 0) & (r < height) & (c >= 0) & (c < width)
-            index = (line + r) * width + c
-            if TAP_LENGTH % BLOCK_K == 0:
-                inside = on_map[:, None]
-            else:
-                inside = on_map[:, None] & (channel < TAP_LENGTH)[None, :]
-        if WIDE:
-            index = index.to(tl.int64)
-        if GROUPS > 1:
-            address = (index * C_IN + group_channel)[:, None] + channel[None, :]
-        else:
-            address = (index * C_IN)[:, None] + channel[None, :]
-        windows = tl.load(x + address, mask=inside, other=0.0)
-        kernel = tl.load(rows_of_weights + step * BLOCK_K)
-        sums = tl.dot(windows, tl.trans(kernel), sums, input_precision=PRECISION)
+            i, j = tap // KERNEL_WIDTH, tap % KERNEL_WIDTH
+            inside = (((rows_on_map >> i) & (columns_on_map >> j) & 1) != 0)[:, None]
+            start = x + (i * DILATION_HEIGHT * width + j * DILATION_WIDTH) * C_IN + channel
+        if TAP_LENGTH % BLOCK_K != 0:
+            inside = inside & (channel + within < TAP_LENGTH)[None, :]
+        pixels = tl.load(start + windows, mask=inside, other=0.0)
+        kernel = tl.load(weights + step * BLOCK_K + rows_of_weights)
+        sums = tl.dot(pixels, tl.trans(kernel), sums, input_precision=PRECISION)
     return sums
 
 
@@ -103,6 +108,8 @@ def convolution_kernel(
     other_mask,
     scale,
     shift,
+    mean,
+    variance,
     other,
     threshold,
     value,
@@ -147,6 +154,7 @@ def convolution_kernel(
     HAS_OTHER_MASK: tl.constexpr,
     HAS_SCALE: tl.constexpr,
     HAS_SHIFT: tl.constexpr,
+    EPSILON: tl.constexpr,
     OTHER: tl.constexpr,
     POINTWISE: tl.constexpr,
     NORM: tl.constexpr,
@@ -159,6 +167,7 @@ def convolution_kernel(
     SPLITS: tl.constexpr,
     SPLIT_TILES: tl.constexpr,
     RUN: tl.constexpr,
+    WORDS: tl.constexpr,
     LIST_BLOCK: tl.constexpr,
 ):
     """One update of a convolution. Grid: shares × SPLITS × BLOCKS, flattened.
@@ -181,45 +190,74 @@ def convolution_kernel(
     leader = (block == 0) & (split == 0)
     tau = tl.load(threshold)
 
-    # Which of the share's pixels can have changed.
     listed = pixel_list + share * owned
-    count = 0
-    for start in range(0, owned, LIST_BLOCK):
-        own = start + tl.arange(0, LIST_BLOCK)
-        pixel = ((own // RUN) * shares + share) * RUN + own % RUN
-        valid = (own < owned) & (pixel < pixels)
-        stream, row, column = split_pixel(pixel, lattice_height, lattice_width)
-        out_row = row * OUT_STRIDE_HEIGHT + row_offset
-        out_column = column * OUT_STRIDE_WIDTH + column_offset
-        out_pixel = (stream * out_height + out_row) * out_width + out_column
-        if CANDIDATES_GIVEN:
-            active = tl.load(candidates + out_pixel, mask=valid, other=False)
-        else:
-            active = window_reached(
-                candidates,
-                stream,
-                row,
-                column,
-                valid,
-                in_height,
-                in_width,
-                KERNEL_HEIGHT,
-                KERNEL_WIDTH,
-                STRIDE_HEIGHT,
-                STRIDE_WIDTH,
-                PAD_TOP,
-                PAD_LEFT,
-                DILATION_HEIGHT,
-                DILATION_WIDTH,
-            )
-        if HAS_OTHER_MASK:
-            active = active | tl.load(other_mask + out_pixel, mask=valid, other=False)
-        number = active.to(tl.int32)
-        place = count + tl.cumsum(number, 0) - number
-        tl.store(listed + place, pixel, mask=active)
-        if leader:
-            tl.store(mask + out_pixel, tl.zeros_like(active), mask=valid & ~active)
-        count += tl.sum(number)
+    if WORDS:
+        count = list_words(
+            candidates,
+            other_mask,
+            mask,
+            listed,
+            share,
+            shares,
+            owned,
+            pixels,
+            leader,
+            lattice_height,
+            lattice_width,
+            out_height,
+            out_width,
+            in_height,
+            in_width,
+            row_offset,
+            column_offset,
+            KERNEL_HEIGHT,
+            KERNEL_WIDTH,
+            STRIDE_HEIGHT,
+            STRIDE_WIDTH,
+            PAD_TOP,
+            PAD_LEFT,
+            DILATION_HEIGHT,
+            OUT_STRIDE_HEIGHT,
+            OUT_STRIDE_WIDTH,
+            CANDIDATES_GIVEN,
+            HAS_OTHER_MASK,
+            RUN,
+            LIST_BLOCK,
+        )
+    else:
+        count = list_pixels(
+            candidates,
+            other_mask,
+            mask,
+            listed,
+            share,
+            shares,
+            owned,
+            pixels,
+            leader,
+            lattice_height,
+            lattice_width,
+            out_height,
+            out_width,
+            in_height,
+            in_width,
+            row_offset,
+            column_offset,
+            KERNEL_HEIGHT,
+            KERNEL_WIDTH,
+            STRIDE_HEIGHT,
+            STRIDE_WIDTH,
+            PAD_TOP,
+            PAD_LEFT,
+            DILATION_HEIGHT,
+            DILATION_WIDTH,
+            OUT_STRIDE_HEIGHT,
+            OUT_STRIDE_WIDTH,
+            CANDIDATES_GIVEN,
+            HAS_OTHER_MASK,
+            RUN,
+            LIST_BLOCK,
+        )
     tl.debug_barrier()
 
     TAP_BLOCKS: tl.constexpr = (TAP_LENGTH + BLOCK_K - 1) // BLOCK_K
@@ -261,6 +299,7 @@ def convolution_kernel(
             C_IN,
             GROUPS,
             GROUP_BLOCKS,
+            KERNEL_HEIGHT,
             KERNEL_WIDTH,
             STRIDE_HEIGHT,
             STRIDE_WIDTH,
@@ -301,10 +340,18 @@ def convolution_kernel(
             if WIDE:
                 index = out_pixel.to(tl.int64)
             both = valid[:, None] & channel_valid[None, :]
-            if HAS_SCALE:
-                sums = sums * tl.load(scale + channel, mask=channel_valid, other=0.0).to(tl.float32)
-            if HAS_SHIFT:
-                sums = sums + tl.load(shift + channel, mask=channel_valid, other=0.0).to(tl.float32)
+            sums = scaled(
+                sums,
+                scale,
+                shift,
+                mean,
+                variance,
+                channel,
+                channel_valid,
+                HAS_SCALE,
+                HAS_SHIFT,
+                EPSILON,
+            )
             if OTHER != "none":
                 further = other_block(
                     other,
@@ -334,9 +381,14 @@ def convolution_kernel(
                 tl.store(value + address, new, mask=passed[:, None] & channel_valid[None, :])
                 tl.store(mask + out_pixel, passed, mask=valid)
             else:
+                # What this block's channels alone decide is committed at once. The rest of the
+                # pixels wait for the norm of all channels, which the last block to finish has.
+                certain = valid & exceeded(norm, tau, C_OUT, NORM)
+                tl.store(value + address, new, mask=certain[:, None] & channel_valid[None, :])
                 part = (share * all_tiles + tile) * BLOCKS
                 blocks = finished + part.to(tl.int64) * (BLOCK_M * BLOCK_N)
-                tl.store(blocks + block * (BLOCK_M * BLOCK_N) + cells, new)
+                open_rows = (valid & ~certain)[:, None]
+                tl.store(blocks + block * (BLOCK_M * BLOCK_N) + cells, new, mask=open_rows)
                 tl.store(norms + (part + block) * BLOCK_M + slots, norm)
                 tl.debug_barrier()
                 arrived = tl.atomic_add(tile_arrivals + BLOCKS, 1, sem="acq_rel")
@@ -348,12 +400,16 @@ def convolution_kernel(
                         norm += tl.load(part_norms, cache_modifier=".cg")
                     passed = valid & exceeded(norm, tau, C_OUT, NORM)
                     for i in range(BLOCKS):
-                        inner = (i % GROUP_BLOCKS) * BLOCK_N + tl.arange(0, BLOCK_N)
-                        feature = (i // GROUP_BLOCKS) * (C_OUT // GROUPS) + inner
-                        stored = blocks + i * (BLOCK_M * BLOCK_N) + cells
-                        committed = passed[:, None] & (inner < C_OUT // GROUPS)[None, :]
-                        new = tl.load(stored, mask=committed, other=0.0, cache_modifier=".cg")
-                        address = (index * C_OUT)[:, None] + feature[None, :]
-                        tl.store(value + address, new, mask=committed)
+                        part_norms = norms + (part + i) * BLOCK_M + slots
+                        own = tl.load(part_norms, cache_modifier=".cg")
+                        late = passed & ~exceeded(own, tau, C_OUT, NORM)
+                        if tl.max(late.to(tl.int32)) > 0:
+                            inner = (i % GROUP_BLOCKS) * BLOCK_N + tl.arange(0, BLOCK_N)
+                            feature = (i // GROUP_BLOCKS) * (C_OUT // GROUPS) + inner
+                            stored = blocks + i * (BLOCK_M * BLOCK_N) + cells
+                            committed = late[:, None] & (inner < C_OUT // GROUPS)[None, :]
+                            new = tl.load(stored, mask=committed, other=0.0, cache_modifier=".cg")
+                            address = (index * C_OUT)[:, None] + feature[None, :]
+                            tl.store(value + address, new, mask=committed)
                     tl.store(mask + out_pixel, passed, mask=valid)
                     tl.store(tile_arrivals + BLOCKS, 0)

@@ -46,6 +46,39 @@ def window_reached(
 
 
 @triton.jit
+def scaled(
+    block,
+    scale,
+    shift,
+    mean,
+    variance,
+    channel,
+    valid,
+    HAS_SCALE: tl.constexpr,
+    HAS_SHIFT: tl.constexpr,
+    EPSILON: tl.constexpr,
+):
+    """block · scale + shift, or with an EPSILON (block − mean) / √(variance + ε) · scale + shift.
+
+    The norm is folded here and not before: XLA makes a kernel of that for each layer and frame.
+    """
+    if EPSILON is not None:
+        factor = tl.load(scale + channel, mask=valid, other=0.0).to(tl.float32)
+        factor *= tl.rsqrt(tl.load(variance + channel, mask=valid, other=1.0) + EPSILON)
+        offset = tl.load(shift + channel, mask=valid, other=0.0).to(tl.float32)
+        offset -= tl.load(mean + channel, mask=valid, other=0.0) * factor
+        block = block * factor[None, :] + offset[None, :]
+    else:
+        if HAS_SCALE:
+            factor = tl.load(scale + channel, mask=valid, other=0.0)
+            block = block * factor.to(tl.float32)[None, :]
+        if HAS_SHIFT:
+            offset = tl.load(shift + channel, mask=valid, other=0.0)
+            block = block + offset.to(tl.float32)[None, :]
+    return block
+
+
+@triton.jit
 def exceeding(
     difference,
     threshold,

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from .arguments import INT32_LIMIT, Window, other_strides
+from .arguments import INT32_LIMIT, Affine, Window, other_strides
 from .launch import launch
 from .pixelwise_kernel import pixelwise_kernel
 
@@ -29,8 +29,7 @@ def compute_pixels(
     candidates: jax.Array,
     candidates_given: bool,
     other_mask: jax.Array | None,
-    scale: jax.Array | None,
-    shift: jax.Array | None,
+    affine: Affine,
     others: tuple[jax.Array, ...],
     pointwise: Any,
     value: jax.Array,
@@ -48,7 +47,7 @@ def compute_pixels(
             [N, Ho, Wo], the output pixels to compute.
         candidates_given: which of the two it is.
         other_mask: [N, Ho, Wo], further pixels to compute.
-        scale, shift: [C_out], or None.
+        affine: scale and shift.
         others: maps that broadcast to the output, the further arguments of `pointwise`.
         pointwise: a Triton device function, or None.
         value: [N, Ho, Wo, C_out], the cached map; overwritten.
@@ -69,8 +68,7 @@ def compute_pixels(
         "weights": inputs[0] if weights is None else weights,
         "candidates": candidates,
         "other_mask": candidates if other_mask is None else other_mask,
-        "scale": threshold if scale is None else scale,
-        "shift": threshold if shift is None else shift,
+        **affine.operands(threshold),
     }
     parameters: dict[str, Any] = {}
     for i in range(MAX_OTHERS):
@@ -101,8 +99,7 @@ def compute_pixels(
             **window.constants(),
             "CANDIDATES_GIVEN": candidates_given,
             "HAS_OTHER_MASK": other_mask is not None,
-            "HAS_SCALE": scale is not None,
-            "HAS_SHIFT": shift is not None,
+            **affine.constants(),
             "POINTWISE": pointwise,
             "NORM": norm,
             "WIDE": largest >= INT32_LIMIT,

@@ -8,7 +8,7 @@ affair: in one block of channels if they fit, in two passes over several if not.
 import triton
 import triton.language as tl
 
-from .device import exceeded, exceeding, other_block, split_pixel, window_reached
+from .device import exceeded, exceeding, other_block, scaled, split_pixel, window_reached
 
 
 @triton.jit
@@ -168,6 +168,8 @@ def pixelwise_kernel(
     other_mask,
     scale,
     shift,
+    mean,
+    variance,
     other0,
     other1,
     other2,
@@ -210,6 +212,7 @@ def pixelwise_kernel(
     HAS_OTHER_MASK: tl.constexpr,
     HAS_SCALE: tl.constexpr,
     HAS_SHIFT: tl.constexpr,
+    EPSILON: tl.constexpr,
     OTHER0: tl.constexpr,
     OTHER1: tl.constexpr,
     OTHER2: tl.constexpr,
@@ -311,10 +314,18 @@ def pixelwise_kernel(
                 )
                 # The specification rounds to the input's dtype before the tail.
                 new = new.to(x0.dtype.element_ty).to(tl.float32)
-                if HAS_SCALE:
-                    new *= tl.load(scale + channel, mask=channel_valid, other=0.0).to(tl.float32)
-                if HAS_SHIFT:
-                    new += tl.load(shift + channel, mask=channel_valid, other=0.0).to(tl.float32)
+                new = scaled(
+                    new,
+                    scale,
+                    shift,
+                    mean,
+                    variance,
+                    channel,
+                    channel_valid,
+                    HAS_SCALE,
+                    HAS_SHIFT,
+                    EPSILON,
+                )
                 if OTHER0 != "none":
                     further0 = other_block(
                         other0,

@@ -5,14 +5,14 @@ import hashlib
 import inspect
 import linecache
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import triton
 import triton.language as tl
-from jax.core import Tracer
+from jax.core import ShapedArray, Tracer
 from jax.extend import core
 from triton import knobs
 from triton.runtime.jit import KernelInterface
@@ -150,9 +150,11 @@ def _translate(
     return [read(variable) for variable in jaxpr.outvars]
 
 
-def _array(variable: core.Var | core.Literal) -> jax.ShapeDtypeStruct:
+def _array(variable: core.Var | core.Literal) -> ShapedArray:
     """The shape and dtype of a variable."""
-    return cast(jax.ShapeDtypeStruct, variable.aval)
+    if not isinstance(variable.aval, ShapedArray):
+        raise _NotPointwise
+    return variable.aval
 
 
 def _scalar(constant: Any) -> np.generic:

@@ -1,5 +1,6 @@
 """Convolution, norm, residual, activation and truncation as one update point."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 import jax
@@ -70,18 +71,18 @@ class _ConvolutionLayer(UpdatePoint):
         x = x.replace(value=value) if isinstance(x, DeltaTensor) else value
         operation = self.neighbourhood(kernel, *x.shape[1:3])
 
-        scale, shift = None, bias
+        tail = Tail(shift=bias, activation=activation)
         if self.norm is not None:
             batch = None
             if train and not isinstance(x, DeltaTensor):
                 batch = operation.dense((value,))
                 if bias is not None:
                     batch = batch + bias
-            norm = self.norm.clone(parent=self, name="batch_norm")
-            scale, shift = norm.scale_and_shift(self.features, batch)
+            layer = self.norm.clone(parent=self, name="batch_norm")
+            norm = layer.constants(self.features, batch)
             if bias is not None:
-                shift = shift + bias * scale
-        tail = Tail(scale, shift, activation=activation)
+                norm = dataclasses.replace(norm, mean=norm.mean - bias)
+            tail = Tail(norm=norm, activation=activation)
         if residual is not None:
             expected = operation.output_shape((x.shape,))
             if residual.shape != expected:
@@ -89,7 +90,7 @@ class _ConvolutionLayer(UpdatePoint):
                     f"{self.label}: the residual has shape {residual.shape}, but the output has "
                     f"{expected}"
                 )
-            tail = Tail(scale, shift, (residual,), jnp.add, activation)
+            tail = dataclasses.replace(tail, others=(residual,), combine=jnp.add)
         return self.compute(operation, tail, [x])
 
 

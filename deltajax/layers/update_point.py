@@ -79,7 +79,7 @@ class UpdatePoint(nn.Module, kw_only=True):
         )
         self.put_variable(DELTA, "value", updated.value)
         self.record(updated.computed, updated.mask, neighbourhood.multiplications(function.shapes))
-        return DeltaTensor(updated.value, updated.mask)
+        return DeltaTensor(updated.value, updated.mask, updated.arrivals)
 
     def state(self, shape: tuple[int, ...], dtype) -> jax.Array:
         """The cached map, checked against what this frame needs; infinite where none is yet.

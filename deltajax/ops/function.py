@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Shaped
+from jaxtyping import Array, Bool, Int, Shaped
 
 from ..tensor import DeltaTensor, value_of
 from .neighbourhood import Neighbourhood
@@ -50,8 +50,12 @@ class Function:
 
 
 class Updated(NamedTuple):
-    """An update's outcome: the new map and mask, and the pixels that were computed for it."""
+    """An update's outcome: the new map and mask, and the pixels that were computed for it.
+
+    With the arrivals of a `DeltaTensor`, if there are any.
+    """
 
     value: Shaped[Array, "N H W C"]
     mask: Bool[Array, "N H W"]
     computed: Bool[Array, "N H W"]
+    arrivals: Int[Array, " arrivals"] | None = None

@@ -12,11 +12,32 @@ Combine = Callable[..., jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
+class Norm:
+    """(z − mean) / √(variance + ε) · scale + bias, all of them [C].
+
+    It is two numbers a channel, but folded only where it is used: XLA would compute them in every
+    frame, layer by layer, where a kernel gets them for nothing.
+    """
+
+    mean: jax.Array
+    variance: jax.Array
+    scale: jax.Array
+    bias: jax.Array
+    epsilon: float
+
+    def scale_and_shift(self) -> tuple[jax.Array, jax.Array]:
+        """The same as z · scale + shift."""
+        factor = self.scale * jax.lax.rsqrt(self.variance + self.epsilon)
+        return factor, self.bias - self.mean * factor
+
+
+@dataclasses.dataclass(frozen=True)
 class Tail:
     """out = activation(combine(z · scale + shift, *others)), in float32, cast to `dtype`.
 
     Attributes:
-        scale, shift: [C] or None; a bias, or a batch norm folded into two numbers a channel.
+        scale, shift: [C] or None.
+        norm: in place of scale and shift, or None.
         others: further inputs, maps of the output's height and width (or 1 × 1, or one channel:
             broadcast), a residual or a gate.
         combine: of z and the others, pointwise; None if there are none.
@@ -30,15 +51,17 @@ class Tail:
     combine: Combine | None = None
     activation: Callable[[jax.Array], jax.Array] | None = None
     dtype: jnp.dtype | None = None
+    norm: Norm | None = None
 
     def __call__(self, z: jax.Array, others: Sequence[jax.Array]) -> jax.Array:
         """The tail of z, [..., C], with the others at the same pixels."""
         dtype = self.dtype or z.dtype
         z = z.astype(jnp.promote_types(z.dtype, jnp.float32))
-        if self.scale is not None:
-            z = z * self.scale
-        if self.shift is not None:
-            z = z + self.shift
+        scale, shift = self.norm.scale_and_shift() if self.norm else (self.scale, self.shift)
+        if scale is not None:
+            z = z * scale
+        if shift is not None:
+            z = z + shift
         if self.combine is not None:
             z = self.combine(z, *others)
         if self.activation is not None:

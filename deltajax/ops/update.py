@@ -64,17 +64,23 @@ def update(
     if implementation == "triton" and (reason := why_not_triton()):
         raise ValueError(f'implementation="triton" cannot run: {reason}')
     # Imported here: without Triton it cannot be.
-    from .update_triton import check_dtypes, supports, update_triton
+    from .update_triton import arrivals_of, check_dtypes, supports, update_triton
 
     if implementation == "triton":
         check_dtypes(function, cached)
-    # What there is no kernel for is computed everywhere: XLA's loops wait for the host on a GPU.
-    kernels = update_triton if supports(function, cached) else update_dense
+    arrivals = arrivals_of(function)
+
+    def in_triton() -> Updated:
+        if supports(function, cached):
+            return update_triton(function, cached, threshold, norm, arrivals)
+        # There is no kernel, and XLA's loops wait for the host on a GPU: everything is computed.
+        return update_dense(function, cached, threshold, norm)._replace(arrivals=arrivals)
+
     if implementation == "triton":
-        return kernels(function, cached, threshold, norm)
+        return in_triton()
     return lax.platform_dependent(
-        cuda=lambda: kernels(function, cached, threshold, norm),
-        default=lambda: update_xla(function, cached, threshold, norm),
+        cuda=in_triton,
+        default=lambda: update_xla(function, cached, threshold, norm)._replace(arrivals=arrivals),
     )
 
 

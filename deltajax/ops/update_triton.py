@@ -1,20 +1,26 @@
 """The update by Triton kernels, on NVIDIA's GPUs: the only file that reaches `triton_kernels`."""
 
+import contextlib
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Shaped
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from ..norms import ThresholdNorm
 from ..tensor import DeltaTensor, value_of
+from ..triton_kernels.arguments import Affine
 from ..triton_kernels.arguments import Window as KernelWindow
-from ..triton_kernels.configuration import choose_convolution_config
-from ..triton_kernels.convolution import Epilogue, Lattice, convolve
+from ..triton_kernels.configuration import (
+    ConvolutionConfig,
+    ConvolutionShape,
+    choose_convolution_config,
+)
+from ..triton_kernels.convolution import ARRIVALS, Epilogue, Lattice, convolve
 from ..triton_kernels.interpreter import interpreting
 from ..triton_kernels.pixelwise import MAX_INPUTS, MAX_OTHERS, compute_pixels
 from ..triton_kernels.pointwise import pointwise_kernel
@@ -83,13 +89,22 @@ def update_triton(
     cached: Shaped[Array, "N H W C"],
     threshold: Float[Array, ""] | float,
     norm: ThresholdNorm,
+    arrivals: Int[Array, " arrivals"],
 ) -> Updated:
-    """See `update`. For functions that `supports` accepts."""
+    """See `update`. For functions that `supports` accepts; with what `arrivals_of` it says."""
     call = _call_of(function)
     assert call is not None
     tau = jnp.asarray(threshold, jnp.float32).reshape(1)
-    value, mask = call(_Update(function, cached, tau, norm))
-    return Updated(value, mask, function.reach())
+    value, mask, arrivals = call(_Update(function, cached, tau, norm, arrivals))
+    return Updated(value, mask, function.reach(), arrivals)
+
+
+def arrivals_of(function: Function) -> Int[Array, " arrivals"]:
+    """Zeros in which kernels count: those of an input, or the first of a frame."""
+    for x in (*function.inputs, *function.tail.others):
+        if isinstance(x, DeltaTensor) and x.arrivals is not None:
+            return x.arrivals
+    return jnp.zeros(ARRIVALS, jnp.int32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +115,7 @@ class _Update:
     cached: jax.Array
     threshold: jax.Array
     norm: ThresholdNorm
+    arrivals: jax.Array
 
     @functools.cached_property
     def candidates(self) -> tuple[jax.Array, bool, jax.Array | None]:
@@ -122,7 +138,9 @@ class _Update:
         return inputs[0].mask, False, others[0].mask if others else None
 
 
-Call = Callable[[_Update], tuple[jax.Array, jax.Array]]
+Outcome = tuple[jax.Array, jax.Array, jax.Array]
+"""Map, mask and arrivals."""
+Call = Callable[[_Update], Outcome]
 _UNSUPPORTED = object()
 
 
@@ -147,10 +165,19 @@ def _pointwise_of(tail: Tail):
     """The tail's function of the sum and its others for kernels; None if it has none."""
     if tail.combine is None and tail.activation is None:
         return None
-    scaled = dataclasses.replace(tail, scale=None, shift=None, dtype=jnp.dtype(jnp.float32))
+    scaled = dataclasses.replace(
+        tail, scale=None, shift=None, norm=None, dtype=jnp.dtype(jnp.float32)
+    )
     dtypes = (jnp.dtype(jnp.float32), *(jnp.dtype(x.dtype) for x in tail.others))
     kernel = pointwise_kernel(lambda z, *others: scaled(z, others), dtypes)
     return _UNSUPPORTED if kernel is None else kernel
+
+
+def _affine(tail: Tail) -> Affine:
+    norm = tail.norm
+    if norm is None:
+        return Affine(tail.scale, tail.shift)
+    return Affine(norm.scale, norm.bias, norm.mean, norm.variance, norm.epsilon)
 
 
 def _kernel_window(window: Window):
@@ -158,14 +185,14 @@ def _kernel_window(window: Window):
     return KernelWindow(window.size, window.strides, padding, window.dilation)
 
 
-def _convolve(update: _Update) -> tuple[jax.Array, jax.Array]:
+def _convolve(update: _Update) -> Outcome:
     operation = update.function.neighbourhood
     assert isinstance(operation, Convolution)
     lattice = Lattice(update.cached.shape[1:3])
     return _convolve_lattice(update, operation, lattice, update.cached, None)
 
 
-def _convolve_transposed(update: _Update) -> tuple[jax.Array, jax.Array]:
+def _convolve_transposed(update: _Update) -> Outcome:
     """A call for each phase: in each, output pixels see the same taps of the kernel."""
     operation = update.function.neighbourhood
     assert isinstance(operation, TransposedConvolution)
@@ -178,9 +205,10 @@ def _convolve_transposed(update: _Update) -> tuple[jax.Array, jax.Array]:
             lattice = Lattice(size, operation.strides, (row, column))
             phase = operation.phase(row, column, *update.function.shapes[0][1:3])
             phase = phase or _without_taps(operation, lattice.size)
-            value, mask = _convolve_lattice(update, phase, lattice, value, mask)
+            value, mask, arrivals = _convolve_lattice(update, phase, lattice, value, mask)
+            update = dataclasses.replace(update, arrivals=arrivals)
     assert mask is not None
-    return value, mask
+    return value, mask, update.arrivals
 
 
 def _without_taps(operation: TransposedConvolution, size: tuple[int, int]) -> Convolution:
@@ -191,22 +219,13 @@ def _without_taps(operation: TransposedConvolution, size: tuple[int, int]) -> Co
 
 def _convolve_lattice(
     update: _Update, operation: Convolution, lattice, value: jax.Array, mask: jax.Array | None
-) -> tuple[jax.Array, jax.Array]:
+) -> Outcome:
     """The convolution at a lattice of output pixels."""
     x, tail = update.function.values[0], update.function.tail
-    rows, columns, group_channels, features = operation.kernel.shape
-    config = choose_convolution_config(
-        pixels=value.shape[0] * math.prod(lattice.size),
-        group_channels=group_channels,
-        group_features=features // operation.groups,
-        groups=operation.groups,
-        steps_of_32=-(-rows * columns * group_channels // 32),
-        itemsize=x.dtype.itemsize,
-        multiprocessors=INTERPRETED_PROGRAMS if interpreting() else multiprocessors(),
-    )
+    shape = convolution_shape(operation.kernel, operation.groups, value.shape, lattice.size)
     candidates, given, other_mask = update.candidates
     others = [value_of(other) for other in tail.others]
-    epilogue = Epilogue(tail.scale, tail.shift, others[0] if others else None, _pointwise_of(tail))
+    epilogue = Epilogue(_affine(tail), others[0] if others else None, _pointwise_of(tail))
     return convolve(
         x,
         operation.kernel,
@@ -218,15 +237,56 @@ def _convolve_lattice(
         epilogue,
         value,
         mask,
+        update.arrivals,
         lattice,
         update.threshold,
         update.norm,
         _precision(operation.precision),
-        config,
+        _chosen or choose_convolution_config(shape),
     )
 
 
-def _compute_pixels(update: _Update) -> tuple[jax.Array, jax.Array]:
+def convolution_shape(
+    kernel: jax.Array | jax.ShapeDtypeStruct,
+    groups: int,
+    out: tuple[int, ...],
+    lattice: tuple[int, ...],
+) -> ConvolutionShape:
+    """What a configuration is chosen by.
+
+    Args:
+        kernel: [KH, KW, C_in / groups, C_out].
+        groups: of channels that do not mix.
+        out: [N, H, W, C] of the output.
+        lattice: rows and columns of it that one call computes.
+    """
+    rows, columns, group_channels, features = kernel.shape
+    return ConvolutionShape(
+        pixels=out[0] * math.prod(lattice),
+        group_channels=group_channels,
+        group_features=features // groups,
+        groups=groups,
+        taps=rows * columns,
+        itemsize=jnp.dtype(kernel.dtype).itemsize,
+        multiprocessors=INTERPRETED_PROGRAMS if interpreting() else multiprocessors(),
+    )
+
+
+_chosen: ConvolutionConfig | None = None
+
+
+@contextlib.contextmanager
+def configured(config: ConvolutionConfig | None) -> Iterator[None]:
+    """All convolutions traced within have this configuration: for those who measure them."""
+    global _chosen
+    _chosen = config
+    try:
+        yield
+    finally:
+        _chosen = None
+
+
+def _compute_pixels(update: _Update) -> Outcome:
     operation, tail = update.function.neighbourhood, update.function.tail
     weights, window = None, KernelWindow()
     if isinstance(operation, Convolution):
@@ -241,7 +301,7 @@ def _compute_pixels(update: _Update) -> tuple[jax.Array, jax.Array]:
     else:
         kind = "concatenation" if isinstance(operation, Concatenation) else "identity"
     candidates, given, other_mask = update.candidates
-    return compute_pixels(
+    value, mask = compute_pixels(
         kind,
         update.function.values,
         weights,
@@ -249,14 +309,14 @@ def _compute_pixels(update: _Update) -> tuple[jax.Array, jax.Array]:
         candidates,
         given,
         other_mask,
-        tail.scale,
-        tail.shift,
+        _affine(tail),
         tuple(value_of(other) for other in tail.others),
         _pointwise_of(tail),
         update.cached,
         update.threshold,
         update.norm,
     )
+    return value, mask, update.arrivals
 
 
 def _precision(precision: lax.PrecisionLike) -> str:

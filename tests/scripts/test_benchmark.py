@@ -1,5 +1,6 @@
 import json
 import math
+from typing import Any
 
 import benchmark
 import pytest
@@ -12,14 +13,15 @@ KEYS = {
     "device", "jax", "model", "height", "width", "streams", "frames", "dtype", "implementation",
     "input_threshold", "threshold", "dense_ms", "first_ms", "steady_ms", "static_ms",
     "full_change_ms", "speedup", "static_speedup", "full_change_speedup", "relative_error",
-    "active_fraction", "state_bytes", "dense_activation_bytes",
+    "active_fraction", "state_bytes", "dense_activation_bytes", "frames_per_call", "platform",
+    "jaxlib", "triton", "jax_triton", "temporary_bytes", "dense_temporary_bytes", "command",
 }  # fmt: skip
 LAYERS = {"sparsify", "conv1", "maxpool1", "conv2", "maxpool2"}
 
 
-def report_of(tmp_path, *arguments: str) -> dict:
+def report_of(tmp_path, *arguments: str, status: int = 0) -> Any:
     path = tmp_path / "new" / "report.json"
-    assert benchmark.main([*SMALL, *arguments, "--json", str(path)]) == 0
+    assert benchmark.main([*SMALL, *arguments, "--json", str(path)]) == status
     return json.loads(path.read_text())
 
 
@@ -43,6 +45,8 @@ def test_report_at_thresholds_zero(tmp_path):
         milliseconds = report[f"{name or 'steady_'}ms"]
         assert report[f"{name}speedup"] == pytest.approx(report["dense_ms"] / milliseconds)
     assert report["first_ms"] > 0
+    assert report["frames_per_call"] == 1  # on a CPU
+    assert min(report["temporary_bytes"], report["dense_temporary_bytes"]) > 0
     assert report["relative_error"] <= 1e-5 < report["frozen_error"]
     assert report["active_fraction"].keys() == LAYERS
     # All maps of both streams: the input, 32 and 64 channels, before and after the pools.
@@ -53,11 +57,27 @@ def test_report_at_thresholds_zero(tmp_path):
     assert set(report["full_change_active_fraction"].values()) == {1.0}
 
 
+def test_frames_per_call_change_nothing(tmp_path, cut_clip):
+    options = ["--clip", str(cut_clip)]
+    one = report_of(tmp_path, *options)
+    # Streams that need more frames than the clip has: what was finished before is kept.
+    several = [*options, "--streams", "1", "2", "--frames-per-call", "2"]
+    (two,) = report_of(tmp_path, *several, status=1)
+    assert (one["frames_per_call"], two["frames_per_call"]) == (1, 2)
+    assert one["relative_error"] > 1e-5
+    for name in ("relative_error", "frozen_error"):
+        assert two[name] == pytest.approx(one[name], rel=1e-4)
+    for name in ("multiplications_share", "static_active_fraction", "full_change_active_fraction"):
+        assert two[name] == one[name]
+    assert set(two["static_active_fraction"].values()) == {0.0}
+
+
 def test_clip_curve_and_calibration(tmp_path, capsys, cut_clip):
     curve = tmp_path / "curve.png"
     options = ["--clip", str(cut_clip), "--calibrate", "--curve", str(curve), "--scales", "0", "2"]
-    report = report_of(tmp_path, *options)
-    assert report["clip"] == cut_clip.name
+    # Larger than the clip: frames are enlarged.
+    report = report_of(tmp_path, *options, "--size", "80x112")
+    assert (report["clip"], report["height"], report["width"]) == (cut_clip.name, 80, 112)
     assert [point["scale"] for point in report["curve"]] == [0, 2]
     exact, coarse = report["curve"]
     assert exact["relative_error"] <= 1e-5 < coarse["relative_error"]
@@ -66,13 +86,16 @@ def test_clip_curve_and_calibration(tmp_path, capsys, cut_clip):
     printed = capsys.readouterr().out
     assert "simple_cnn" in printed
     assert "steady" in printed
+    assert "warning" not in printed
 
 
-def test_sixteen_bits_and_no_warmup(tmp_path):
-    report = report_of(tmp_path, "--dtype", "bfloat16", "--num-warmup", "0")
-    assert report["dtype"] == "bfloat16"
+def test_several_dtypes_and_no_warmup(tmp_path):
+    reports = report_of(tmp_path, "--dtype", "float32", "bfloat16", "--num-warmup", "0")
+    assert [report["dtype"] for report in reports] == ["float32", "bfloat16"]
+    exact, report = reports
     assert math.isfinite(report["relative_error"])
     assert report["dense_activation_bytes"] == 2 * 64 * 96 * (3 + 32 + 32 / 4 + 64 / 4 + 64 / 16)
+    assert exact["dense_activation_bytes"] == 2 * report["dense_activation_bytes"]
 
 
 def test_a_clip_that_is_too_short(capsys, cut_clip):
@@ -106,6 +129,11 @@ def test_wrong_arguments_say_what_is_right(capsys, arguments, message):
     ("arguments", "message"),
     [
         (["--frames", "0"], "--frames"),
+        (["--frames-per-call", "0"], "--frames-per-call"),
+        (["--frames-per-call", "3"], "--frames is 4, but must be a multiple of the 3"),
+        (["--streams", "1", "0"], "--streams"),
+        (["--streams"], "at least one value"),
+        (["--streams", "1", "2", "--curve", "curve.png"], "--curve needs"),
         (["--clip", "missing.mp4"], "missing.mp4"),
         (["--threshold", "-1"], "threshold is -1"),
         (["--input-dilation", "2"], "dilation is 2"),
@@ -117,8 +145,6 @@ def test_wrong_values_say_what_is_wrong(capsys, arguments, message):
 
 
 def test_warns_where_not_everything_changes(tmp_path, capsys):
-    assert report_of(tmp_path)["full_change_input"] == 1
-    assert "warning" not in capsys.readouterr().out
     assert report_of(tmp_path, "--input-threshold", "9")["full_change_input"] == 0
     assert "warning" in capsys.readouterr().out
 

@@ -1,0 +1,322 @@
+"""Measures configurations of the convolution kernels on this GPU, and writes a table of the best.
+
+For each convolution of a network every configuration in question is timed twice: with few pixels
+active, in blocks as things that move leave them, and with all. Kernels are compiled in several
+processes; one at a time has the GPU to measure. The library reads the table that comes with it, or
+the one that the environment variable DELTAJAX_KERNEL_TABLE names.
+"""
+
+import dataclasses
+import functools
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from _common import NetworkName, Sizes, device_name
+from rich.console import Console
+from rich.progress import Progress
+
+from deltajax.models import create
+from deltajax.ops import update_triton
+from deltajax.ops.convolution import Convolution
+from deltajax.ops.function import Function
+from deltajax.ops.tail import Norm, Tail
+from deltajax.ops.windows import Window
+from deltajax.tensor import DeltaTensor
+from deltajax.triton_kernels.configuration import (
+    ConvolutionConfig,
+    ConvolutionShape,
+    candidates,
+    rule,
+)
+
+STEPS, CHAIN = 10, 4
+"""A measurement is a loop of so many turns of so many updates of one map."""
+REPEATS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Measures configurations of the convolution kernels on this GPU.
+
+    Attributes:
+        model: networks whose convolutions are measured.
+        dtype: of the maps.
+        size: of the frames, HxW.
+        streams: independent streams.
+        active: share of the pixels that are active, in [0, 1].
+        full_weight: what a full map counts against a sparse one, when configurations are compared.
+        workers: processes that compile; 0 for as many as there are processors.
+        out: table to write; entries that it has for other shapes stay.
+        log: file for all measurements, JSON.
+    """
+
+    model: tuple[NetworkName, ...] = ("resnet50",)
+    dtype: tuple[Literal["float32", "bfloat16", "float16"], ...] = ("float32", "bfloat16")
+    size: Sizes = ((576, 768),)
+    streams: tuple[int, ...] = (8,)
+    active: float = 0.1
+    full_weight: float = 0.3
+    workers: int = 0
+    out: Path = Path("triton_kernels/tuned.json")
+    log: Path | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """A convolution to measure.
+
+    Attributes:
+        name: of its layer, for the log.
+        x: [N, H, W, C_in] of its input.
+        kernel: [KH, KW, C_in / groups, C_out].
+        window: over the input.
+        groups: of channels.
+        residual: whether another map is added.
+        dtype: of the maps.
+    """
+
+    name: str
+    x: tuple[int, ...]
+    kernel: tuple[int, ...]
+    window: tuple[Any, ...]
+    groups: int
+    residual: bool
+    dtype: str
+
+    def operation(self, kernel: jax.Array) -> Convolution:
+        return Convolution(kernel, Window(*self.window), self.groups)
+
+    @property
+    def out(self) -> tuple[int, ...]:
+        """[N, H, W, C] of its output."""
+        return self.operation(jnp.zeros(self.kernel)).output_shape((self.x,))
+
+    def shape(self) -> ConvolutionShape:
+        kernel = jax.ShapeDtypeStruct(self.kernel, self.dtype)
+        return update_triton.convolution_shape(kernel, self.groups, self.out, self.out[1:3])
+
+
+def layers_of(model: str, dtype: str, size: tuple[int, int], streams: int) -> list[Layer]:
+    """The convolutions of a network, each shape once."""
+    network = create(model, dtype=jnp.dtype(dtype), implementation="dense")
+    frame = jax.ShapeDtypeStruct((streams, *size, 3), jnp.uint8)
+    found: dict[str, Layer] = {}
+    original = Convolution.dense
+
+    def recorded(operation: Convolution, values: tuple[jax.Array, ...]) -> jax.Array:
+        window = operation.window
+        layer = Layer(
+            name=f"{model} {'x'.join(map(str, values[0].shape))} {operation.kernel.shape}",
+            x=values[0].shape,
+            kernel=operation.kernel.shape,
+            window=(window.size, window.strides, window.padding, window.dilation),
+            groups=operation.groups,
+            residual=window.taps == 1 and operation.kernel.shape[3] >= 256,
+            dtype=dtype,
+        )
+        found.setdefault(layer.shape().key, layer)
+        return original(operation, values)
+
+    Convolution.dense = recorded
+    try:
+        jax.eval_shape(network.init, jax.random.key(0), frame)
+    finally:
+        Convolution.dense = original
+    return list(found.values())
+
+
+def blocks_mask(shape: tuple[int, ...], active: float, seed: int = 0) -> np.ndarray:
+    """[N, H, W], rectangles over about a share `active` of the pixels; all of them for 1."""
+    rng = np.random.default_rng(seed)
+    mask = np.full(shape, active >= 1)
+    streams, height, width = shape
+    while mask.mean() < active:
+        stream = rng.integers(streams)
+        tall, wide = 1 + rng.integers(max(height // 6, 1)), 1 + rng.integers(max(width // 8, 1))
+        row, column = rng.integers(max(height - tall, 1)), rng.integers(max(width - wide, 1))
+        mask[stream, row : row + tall, column : column + wide] = True
+    return mask
+
+
+def arrays_of(layer: Layer) -> dict[str, Any]:
+    """Random inputs."""
+    keys = jax.random.split(jax.random.key(0), 4)
+    features = layer.kernel[3]
+    arrays = {
+        "x": jax.random.normal(keys[0], layer.x, layer.dtype),
+        "kernel": jax.random.normal(keys[1], layer.kernel, layer.dtype) * 0.02,
+        "value": jax.random.normal(keys[2], layer.out, layer.dtype),
+        "channel": jnp.ones(features),
+    }
+    if layer.residual:
+        arrays["residual"] = jax.random.normal(keys[3], layer.out, layer.dtype)
+    return arrays
+
+
+def incremental(layer: Layer, config: ConvolutionConfig) -> Callable[..., jax.Array]:
+    """(arrays, mask of the input, mask of the output) → the map after STEPS · CHAIN updates."""
+
+    def run(arrays: dict[str, Any], mask: jax.Array, out_mask: jax.Array) -> jax.Array:
+        ones = arrays["channel"]
+        tail = Tail(activation=jax.nn.relu, norm=Norm(ones, ones, ones, ones, 1e-5))
+        if layer.residual:
+            residual = DeltaTensor(arrays["residual"], out_mask)
+            tail = dataclasses.replace(tail, others=(residual,), combine=jnp.add)
+        x = DeltaTensor(arrays["x"], mask)
+        function = Function(layer.operation(arrays["kernel"]), tail, (x,))
+
+        def turn(carry: tuple[jax.Array, jax.Array], _: Any) -> tuple[Any, None]:
+            for _ in range(CHAIN):
+                value, arrivals = carry
+                # A threshold below zero commits every pixel, as if each had changed.
+                updated = update_triton.update_triton(function, value, -1.0, "max", arrivals)
+                assert updated.arrivals is not None
+                carry = updated.value, updated.arrivals
+            return carry, None
+
+        start = arrays["value"], update_triton.arrivals_of(function)
+        return jax.lax.scan(turn, start, None, length=STEPS)[0][0]
+
+    return run
+
+
+def dense(layer: Layer) -> Callable[..., jax.Array]:
+    """The same by XLA's convolution."""
+
+    def run(arrays: dict[str, Any], mask: jax.Array, out_mask: jax.Array) -> jax.Array:
+        ones = arrays["channel"]
+        tail = Tail(activation=jax.nn.relu, norm=Norm(ones, ones, ones, ones, 1e-5))
+        if layer.residual:
+            tail = dataclasses.replace(tail, others=(arrays["residual"],), combine=jnp.add)
+
+        def turn(value: jax.Array, number: jax.Array) -> tuple[jax.Array, None]:
+            for i in range(CHAIN):
+                # Tied to the turn, or it would be computed once, before the loop.
+                x, _ = jax.lax.optimization_barrier((arrays["x"], number + i))
+                value, _ = jax.lax.optimization_barrier((value, x))
+                value = Function(layer.operation(arrays["kernel"]), tail, (x,)).dense()
+            return value, None
+
+        return jax.lax.scan(turn, arrays["value"], jnp.arange(STEPS))[0]
+
+    return run
+
+
+def microseconds(program: Callable[..., jax.Array], *arguments: Any) -> float:
+    """Of one update, the median of a few measurements."""
+    times = []
+    for _ in range(REPEATS + 1):
+        start = time.perf_counter()
+        jax.block_until_ready(program(*arguments))
+        times.append(time.perf_counter() - start)
+    return float(np.median(times[1:])) * 1e6 / (STEPS * CHAIN)
+
+
+_GPU: Any = None
+
+
+def _start_worker(gpu: Any) -> None:
+    global _GPU
+    _GPU = gpu
+
+
+def measure(job: tuple[Layer, ConvolutionConfig | None, float]) -> dict[str, Any]:
+    """Times a configuration, or with None XLA's dense convolution, sparse and full."""
+    layer, config, active = job
+    result: dict[str, Any] = {"layer": layer.name, "key": layer.shape().key, "dtype": layer.dtype}
+    result["config"] = dataclasses.asdict(config) if config else None
+    mask = jax.ShapeDtypeStruct(layer.x[:3], jnp.bool_)
+    out_mask = jax.ShapeDtypeStruct(layer.out[:3], jnp.bool_)
+    try:
+        shapes = jax.eval_shape(functools.partial(arrays_of, layer))
+        with update_triton.configured(config):
+            run = incremental(layer, config) if config else dense(layer)
+            lowered = jax.jit(run).lower(shapes, mask, out_mask)
+        if config:
+            program = lowered.compile()
+        arrays = jax.block_until_ready(jax.jit(functools.partial(arrays_of, layer))())
+        with _GPU:
+            # XLA tries algorithms of dense convolutions when it compiles them.
+            program = program if config else lowered.compile()
+            for name, share in (("sparse_us", active), ("full_us", 1.0)):
+                masks = [jnp.asarray(blocks_mask(m.shape, share)) for m in (mask, out_mask)]
+                result[name] = microseconds(program, arrays, *masks)
+                if not config:
+                    result["full_us"] = result["sparse_us"]
+                    break
+    except Exception as error:  # a configuration that does not fit is one result among others
+        result["error"] = f"{type(error).__name__}: {str(error)[:200]}"
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Tunes; returns the exit status."""
+    options = tyro.cli(Options, args=arguments, description=__doc__)
+    console = Console()
+    if jax.default_backend() != "gpu":
+        Console(stderr=True).print("error: there is no GPU to measure on", style="red")
+        return 1
+    layers: dict[str, Layer] = {}
+    for model in options.model:
+        for size in options.size:
+            for streams in options.streams:
+                for dtype in options.dtype:
+                    for layer in layers_of(model, dtype, size or (576, 768), streams):
+                        layers.setdefault(layer.shape().key, layer)
+    jobs: list[tuple[Layer, ConvolutionConfig | None, float]] = []
+    for layer in layers.values():
+        configs = dict.fromkeys([rule(layer.shape()), *candidates(layer.shape())])
+        jobs += [(layer, config, options.active) for config in (None, *configs)]
+    context = multiprocessing.get_context("spawn")
+    results = []
+    workers = options.workers or os.cpu_count() or 1
+    with (
+        context.Pool(workers, _start_worker, (context.Lock(),)) as pool,
+        Progress(console=console) as progress,
+    ):
+        task = progress.add_task("configurations", total=len(jobs))
+        for result in pool.imap_unordered(measure, jobs):
+            results.append(result)
+            progress.advance(task)
+            if options.log:
+                report = {"device": device_name(), "active": options.active, "results": results}
+                options.log.write_text(json.dumps(report, indent=1) + "\n")
+    entries = json.loads(options.out.read_text())["convolutions"] if options.out.exists() else {}
+    for key, layer in layers.items():
+        timed = [r for r in results if r["key"] == key and r["config"] and "error" not in r]
+        if not timed:
+            console.print(f"{layer.name}: no configuration ran")
+            continue
+        best = min(timed, key=functools.partial(cost, timed, options.full_weight))
+        entries[key] = best["config"]
+        reference = next(r for r in results if r["key"] == key and not r["config"])
+        console.print(
+            f"{layer.name} {layer.dtype}: dense {reference.get('full_us', 0):.1f} µs, "
+            f"sparse {best['sparse_us']:.1f}, full {best['full_us']:.1f}"
+        )
+    options.out.write_text(
+        json.dumps({"device": device_name(), "convolutions": entries}, indent=1) + "\n"
+    )
+    console.print(f"table: {options.out}")
+    return 0
+
+
+def cost(timed: list[dict[str, Any]], full_weight: float, result: dict[str, Any]) -> float:
+    """How far a configuration is from the fastest, sparse and full."""
+    sparse = min(r["sparse_us"] for r in timed)
+    full = min(r["full_us"] for r in timed)
+    return result["sparse_us"] / sparse + full_weight * result["full_us"] / full
+
+
+if __name__ == "__main__":
+    sys.exit(main())

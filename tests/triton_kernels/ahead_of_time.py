@@ -1,0 +1,160 @@
+"""Compiles Triton kernels for NVIDIA GPUs that are not there, as jax_triton would.
+
+Compilation runs in processes of its own, which leave TRITON_INTERPRET unset: with it set, Triton's
+whole standard library is made for the interpreter when it is imported. Hence this module imports
+Triton only inside compile_for.
+"""
+
+import importlib
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+# Shared memory that one block can have, in bytes, by compute capability (CUDA C++ Programming
+# Guide, "Technical Specifications per Compute Capability": 163 KiB, 227 KiB, 227 KiB).
+SHARED_LIMIT = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What one compiled kernel takes of the GPU; registers are per thread."""
+
+    shared_bytes: int
+    registers: int
+    spill_bytes: int  # stores and loads, per thread
+    ptx: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """The arguments of compile_for; the kernel and device functions may be of the interpreter."""
+
+    kernel: Any
+    signature: dict[str, str]
+    constants: dict[str, Any]
+    capability: int
+    num_warps: int
+    num_stages: int
+
+
+def compile_all(jobs: Sequence[Job]) -> list[Compiled]:
+    """Compiles the jobs in two processes, in the order given.
+
+    The kernel and every device function in a job's constants must be found in their modules under
+    their own names.
+    """
+    with ProcessPoolExecutor(2, get_context("spawn"), _leave_interpreter) as pool:
+        return list(pool.map(_compile, map(_named, jobs)))
+
+
+def compile_for(
+    kernel: Any,
+    signature: dict[str, str],
+    constants: dict[str, Any],
+    capability: int,
+    num_warps: int,
+    num_stages: int,
+) -> Compiled:
+    """Compiles one kernel, in a process without TRITON_INTERPRET.
+
+    Args:
+      kernel: A @triton.jit function.
+      signature: Triton's types by parameter, such as "*fp32" and "i32". Pointers are taken to be
+        divisible by 16 bytes and integers by nothing, as jax_triton does.
+      constants: The tl.constexpr by name, and the integers equal to 1, which jax_triton makes
+        constants.
+      capability: 80, 90 or 100.
+      num_warps: Warps of a block.
+      num_stages: Stages of the software pipeline.
+    """
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    aligned = {
+        (kernel.arg_names.index(name),): [["tt.divisibility", 16]]
+        for name, kind in signature.items()
+        if kind.startswith("*")
+    }
+    source = ASTSource(
+        kernel, signature | dict.fromkeys(constants, "constexpr"), constants, aligned
+    )
+    options = {
+        "num_warps": num_warps,
+        "num_stages": num_stages,
+        # The default up to Triton 3.9, which warns where it is left out.
+        "enable_fp_fusion": True,
+    }
+    compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
+    ptx = compiled.asm["ptx"]
+    registers, spill_bytes = _assemble(ptx, capability)
+    return Compiled(compiled.metadata.shared, registers, spill_bytes, ptx)
+
+
+def _assemble(ptx: str, capability: int) -> tuple[int, int]:
+    """The registers and the bytes spilled that ptxas reports."""
+    from triton.backends.nvidia.compiler import get_ptxas
+
+    target = re.search(r"^\.target (\w+)", ptx, re.MULTILINE)
+    assert target, "PTX names its target"
+    with tempfile.TemporaryDirectory() as folder:
+        source, cubin = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
+        source.write_text(ptx)
+        command = [get_ptxas(capability).path, "-v", f"--gpu-name={target[1]}"]
+        log = subprocess.run(
+            [*command, source, "-o", cubin], check=True, capture_output=True, text=True
+        ).stderr
+    registers = [int(number) for number in re.findall(r"Used (\d+) registers", log)]
+    spills = [int(number) for number in re.findall(r"(\d+) bytes spill", log)]
+    return max(registers), sum(spills)
+
+
+@dataclass(frozen=True)
+class _Name:
+    """Where to find a Triton function, which does not pickle."""
+
+    module: str
+    function: str
+
+
+def _named(job: Job) -> Job:
+    def name(value: Any) -> Any:
+        function = getattr(value, "fn", None)
+        return _Name(function.__module__, function.__name__) if function else value
+
+    constants = {key: name(value) for key, value in job.constants.items()}
+    return replace(job, kernel=name(job.kernel), constants=constants)
+
+
+def _compile(job: Job) -> Compiled:
+    def find(value: Any) -> Any:
+        if isinstance(value, _Name):
+            return getattr(importlib.import_module(value.module), value.function)
+        return value
+
+    constants = {key: find(value) for key, value in job.constants.items()}
+    return compile_for(
+        find(job.kernel),
+        job.signature,
+        constants,
+        job.capability,
+        job.num_warps,
+        job.num_stages,
+    )
+
+
+def _leave_interpreter() -> None:
+    """Runs first in each process."""
+    os.environ.pop("TRITON_INTERPRET", None)
+    if cache := os.environ.get("TRITON_CACHE_DIR"):
+        from triton import knobs
+
+        # jax_triton deletes the variable when it is imported.
+        knobs.cache.dir = cache
