@@ -89,9 +89,9 @@ def _multiply(
             inside = inside & (place + channel >= 0) & (place + channel < width * C_IN)
             start = x + tap * DILATION_HEIGHT * width * C_IN + channel
         else:
-            i, j = tap // KERNEL_WIDTH, tap % KERNEL_WIDTH
-            inside = (((rows_on_map >> i) & (columns_on_map >> j) & 1) != 0)[:, None]
-            start = x + (i * DILATION_HEIGHT * width + j * DILATION_WIDTH) * C_IN + channel
+            down, across = tap // KERNEL_WIDTH, tap % KERNEL_WIDTH
+            inside = (((rows_on_map >> down) & (columns_on_map >> across) & 1) != 0)[:, None]
+            start = x + (down * DILATION_HEIGHT * width + across * DILATION_WIDTH) * C_IN + channel
         if TAP_LENGTH % BLOCK_K != 0:
             inside = inside & (channel + within < TAP_LENGTH)[None, :]
         pixels = tl.load(start + windows, mask=inside, other=0.0)
