@@ -9,6 +9,7 @@ the one that the environment variable DELTAJAX_KERNEL_TABLE names.
 import dataclasses
 import functools
 import json
+import math
 import multiprocessing
 import os
 import sys
@@ -53,7 +54,8 @@ class Options:
         dtype: of the maps.
         size: of the frames, HxW.
         streams: independent streams.
-        active: share of the pixels that are active, in [0, 1].
+        active: share of the pixels that are active at a quarter of the frame's size, in [0, 1]. It
+            grows with depth, by 2.3 with each halving of the map, as fields of view do.
         full_weight: what a full map counts against a sparse one, when configurations are compared.
         workers: processes that compile; 0 for as many as there are processors.
         out: table to write; entries that it has for other shapes stay.
@@ -64,7 +66,7 @@ class Options:
     dtype: tuple[Literal["float32", "bfloat16", "float16"], ...] = ("float32", "bfloat16")
     size: Sizes = ((576, 768),)
     streams: tuple[int, ...] = (8,)
-    active: float = 0.1
+    active: float = 0.03
     full_weight: float = 0.3
     workers: int = 0
     out: Path = Path("triton_kernels/tuned.json")
@@ -81,6 +83,7 @@ class Layer:
         kernel: [KH, KW, C_in / groups, C_out].
         window: over the input.
         groups: of channels.
+        scale: of the frame's height to that of its output.
         residual: whether another map is added.
         dtype: of the maps.
     """
@@ -90,6 +93,7 @@ class Layer:
     kernel: tuple[int, ...]
     window: tuple[Any, ...]
     groups: int
+    scale: float
     residual: bool
     dtype: str
 
@@ -121,6 +125,7 @@ def layers_of(model: str, dtype: str, size: tuple[int, int], streams: int) -> li
             kernel=operation.kernel.shape,
             window=(window.size, window.strides, window.padding, window.dilation),
             groups=operation.groups,
+            scale=size[0] / operation.output_shape((values[0].shape,))[1],
             residual=window.taps == 1 and operation.kernel.shape[3] >= 256,
             dtype=dtype,
         )
@@ -199,15 +204,15 @@ def dense(layer: Layer) -> Callable[..., jax.Array]:
         if layer.residual:
             tail = dataclasses.replace(tail, others=(arrays["residual"],), combine=jnp.add)
 
-        def turn(value: jax.Array, number: jax.Array) -> tuple[jax.Array, None]:
-            for i in range(CHAIN):
-                # Tied to the turn, or it would be computed once, before the loop.
-                x, _ = jax.lax.optimization_barrier((arrays["x"], number + i))
-                value, _ = jax.lax.optimization_barrier((value, x))
-                value = Function(layer.operation(arrays["kernel"]), tail, (x,)).dense()
-            return value, None
+        def turn(carry: tuple[jax.Array, ...], _: Any) -> tuple[Any, None]:
+            _, *kernels = carry
+            for kernel in kernels:
+                # A kernel each, carried, or XLA would compute once what it is to compute again.
+                value = Function(layer.operation(kernel), tail, (arrays["x"],)).dense()
+            return (value, *kernels[1:], kernels[0]), None
 
-        return jax.lax.scan(turn, arrays["value"], jnp.arange(STEPS))[0]
+        kernels = [arrays["kernel"] * (1 + i) for i in range(CHAIN)]
+        return jax.lax.scan(turn, (arrays["value"], *kernels), None, length=STEPS)[0][0]
 
     return run
 
@@ -276,7 +281,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     jobs: list[tuple[Layer, ConvolutionConfig | None, float]] = []
     for layer in layers.values():
         configs = dict.fromkeys([rule(layer.shape()), *candidates(layer.shape())])
-        jobs += [(layer, config, options.active) for config in (None, *configs)]
+        active = min(options.active * 2.3 ** math.log2(layer.scale / 4), 1.0)
+        jobs += [(layer, config, active) for config in (None, *configs)]
     context = multiprocessing.get_context("spawn")
     results = []
     workers = options.workers or os.cpu_count() or 1

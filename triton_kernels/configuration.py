@@ -81,55 +81,72 @@ def _table(path: str) -> Mapping[str, ConvolutionConfig]:
 
 
 def rule(shape: ConvolutionShape) -> ConvolutionConfig:
-    """A configuration that is good for a tenth to a quarter of the pixels, and works for any.
+    """A configuration that is good for a few to a quarter of the pixels, and works for any.
 
     Wide maps have enough tiles for all multiprocessors, and one program computes all channels of
     its pixels. Deep maps have few: the channels of a tile are divided between programs, and where
-    those are still too few, so is the sum.
+    those are still too few, so is the sum. Large tiles read less: a step reads BLOCK_M + BLOCK_N
+    rows for BLOCK_M · BLOCK_N products, and what the second-level cache delivers is the limit.
     """
-    features = max(16, 1 << (shape.group_features - 1).bit_length())
-    active = max(shape.pixels // 8, 1)
-    block_k = 32 if shape.itemsize == 4 else 64
-    block_n = min(features, 128 if shape.groups == 1 else 64)
-    block_m = 128 if active > 64 * shape.multiprocessors and block_n <= 64 else 64
-    blocks = shape.groups * -(-shape.group_features // block_n)
-    return with_teams(shape, block_m, block_n, block_k, blocks)
-
-
-def with_teams(
-    shape: ConvolutionShape, block_m: int, block_n: int, block_k: int, blocks: int
-) -> ConvolutionConfig:
-    """The configuration of these tiles with as many shares and splits as fill the GPU."""
-    active = max(shape.pixels // 8, 1)
-    programs = (2 if block_m * block_n <= 128 * 64 else 1) * shape.multiprocessors
-    steps = shape.taps * -(-shape.group_channels // block_k)
-    tiles = -(-active // block_m)
-    shares = max(1, min(programs // blocks, tiles if blocks > 1 else programs))
-    splits = 1
-    while splits < 8 and shares * blocks * splits * 2 <= programs and steps >= 8 * splits:
-        splits *= 2
-    run = 8
-    while run < 32 and shape.pixels >= 16 * run * shares:
-        run *= 2
-    num_warps = 8 if block_m * block_n > 128 * 64 else 4
-    num_stages = 4 if (block_m + block_n) * block_k * shape.itemsize <= 16 << 10 else 3
-    return ConvolutionConfig(block_m, block_n, block_k, shares, splits, run, num_warps, num_stages)
+    features = _power_of_two(shape.group_features)
+    if shape.groups > 1:
+        return cut(shape, 64, min(features, 64), 8)
+    if shape.pixels >= 256 * shape.multiprocessors:
+        return cut(shape, 64 if features >= 128 else 128, min(features, 128), 8)
+    return cut(shape, 128 if shape.pixels >= 64 * 128 else 64, min(features, 128), 4)
 
 
 def candidates(shape: ConvolutionShape) -> list[ConvolutionConfig]:
     """The configurations that are worth measuring."""
-    features = max(16, 1 << (shape.group_features - 1).bit_length())
-    wide = 32 if shape.itemsize == 4 else 64
-    found = []
-    for block_m in (32, 64, 128):
-        for block_n in (32, 64, 128, 256):
-            for block_k in (wide, 2 * wide):
-                if block_n > features or block_m * block_n > 128 * 128:
-                    continue
-                if (block_n < 64 < features) or (block_k > wide and shape.group_channels % block_k):
-                    continue
-                blocks = shape.groups * -(-shape.group_features // block_n)
-                config = with_teams(shape, block_m, block_n, block_k, blocks)
-                if blocks <= 32 and config not in found:
-                    found.append(config)
-    return found
+    features = _power_of_two(shape.group_features)
+    found: dict[ConvolutionConfig, None] = {}
+    for block_m, block_n in TILES:
+        fits = block_n <= max(features, 64) and (features <= 256 or block_n <= 128)
+        if not fits or shape.groups * -(-shape.group_features // block_n) > 32:
+            continue
+        for sparsity in (8, 4, 2):
+            found[cut(shape, block_m, min(block_n, features), sparsity)] = None
+    return list(found)
+
+
+TILES = ((32, 64), (64, 64), (128, 64), (32, 128), (64, 128), (128, 128), (32, 256), (64, 256))
+
+
+def cut(shape: ConvolutionShape, block_m: int, block_n: int, sparsity: int) -> ConvolutionConfig:
+    """Tiles of these sizes, with as many shares and splits as fill the GPU.
+
+    Args:
+        shape: of the convolution.
+        block_m: pixels of a tile.
+        block_n: channels of a tile.
+        sparsity: one in so many pixels is taken to be active.
+    """
+    block_k = 32 if shape.itemsize == 4 else 64
+    # Triton fails to compile some loops of a single step.
+    while block_k > 16 and shape.taps * shape.group_channels <= block_k:
+        block_k //= 2
+    blocks = shape.groups * -(-shape.group_features // block_n)
+    large = block_m * block_n >= 64 * 128
+    programs = (1 if block_m * block_n > 64 * 128 else 2) * shape.multiprocessors
+    tiles = -(-max(shape.pixels // sparsity, 1) // block_m)
+    shares = max(1, min(programs // blocks, tiles if blocks > 1 else programs))
+    steps = shape.taps * -(-shape.group_channels // block_k)
+    splits = 1
+    while splits < 8 and shares * blocks * splits * 2 <= programs and steps >= 8 * splits:
+        splits *= 2
+    step_bytes = (block_m + block_n) * block_k * shape.itemsize
+    return ConvolutionConfig(
+        block_m=block_m,
+        block_n=block_n,
+        block_k=block_k,
+        shares=shares,
+        splits=splits,
+        run=8,
+        num_warps=8 if large else 4,
+        num_stages=4 if step_bytes <= 16 << 10 else 3,
+    )
+
+
+def _power_of_two(features: int) -> int:
+    """At least 16, as a tile's sides must be."""
+    return max(16, 1 << (features - 1).bit_length())

@@ -177,6 +177,7 @@ def convolve(
             "BLOCK_N": config.block_n,
             "BLOCK_K": config.block_k,
             "BLOCKS": blocks,
+            "PADDED_BLOCKS": 1 << (blocks - 1).bit_length(),
             "SPLITS": config.splits,
             "SPLIT_TILES": SPLIT_TILES,
             "RUN": config.run,

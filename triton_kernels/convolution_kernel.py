@@ -164,6 +164,7 @@ def convolution_kernel(
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
     BLOCKS: tl.constexpr,
+    PADDED_BLOCKS: tl.constexpr,
     SPLITS: tl.constexpr,
     SPLIT_TILES: tl.constexpr,
     RUN: tl.constexpr,
@@ -329,7 +330,7 @@ def convolution_kernel(
             tl.debug_barrier()
             if finishing:
                 sums = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
-                for i in range(SPLITS):
+                for i in tl.static_range(SPLITS):
                     sums += tl.load(whole + i * part_stride + cells, cache_modifier=".cg")
                 tl.store(tile_arrivals + block, 0)
         if finishing:
@@ -394,16 +395,17 @@ def convolution_kernel(
                 arrived = tl.atomic_add(tile_arrivals + BLOCKS, 1, sem="acq_rel")
                 tl.debug_barrier()
                 if arrived == BLOCKS - 1:
-                    norm = tl.zeros((BLOCK_M,), tl.float32)
+                    numbers = tl.arange(0, PADDED_BLOCKS)
+                    parts = norms + ((part + numbers) * BLOCK_M)[:, None] + slots[None, :]
+                    there = (numbers < BLOCKS)[:, None] & valid[None, :]
+                    parts = tl.load(parts, mask=there, other=0.0, cache_modifier=".cg")
+                    passed = valid & exceeded(tl.sum(parts, axis=0), tau, C_OUT, NORM)
+                    late_parts = passed[None, :] & ~exceeded(parts, tau, C_OUT, NORM)
+                    late_blocks = tl.max((late_parts & there).to(tl.int32), axis=1)
                     for i in range(BLOCKS):
-                        part_norms = norms + (part + i) * BLOCK_M + slots
-                        norm += tl.load(part_norms, cache_modifier=".cg")
-                    passed = valid & exceeded(norm, tau, C_OUT, NORM)
-                    for i in range(BLOCKS):
-                        part_norms = norms + (part + i) * BLOCK_M + slots
-                        own = tl.load(part_norms, cache_modifier=".cg")
-                        late = passed & ~exceeded(own, tau, C_OUT, NORM)
-                        if tl.max(late.to(tl.int32)) > 0:
+                        if tl.max(tl.where(numbers == i, late_blocks, 0)) > 0:
+                            own = tl.sum(tl.where((numbers == i)[:, None], parts, 0.0), axis=0)
+                            late = passed & ~exceeded(own, tau, C_OUT, NORM)
                             inner = (i % GROUP_BLOCKS) * BLOCK_N + tl.arange(0, BLOCK_N)
                             feature = (i // GROUP_BLOCKS) * (C_OUT // GROUPS) + inner
                             stored = blocks + i * (BLOCK_M * BLOCK_N) + cells
