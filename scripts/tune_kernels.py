@@ -205,14 +205,13 @@ def dense(layer: Layer) -> Callable[..., jax.Array]:
             tail = dataclasses.replace(tail, others=(arrays["residual"],), combine=jnp.add)
 
         def turn(carry: tuple[jax.Array, ...], _: Any) -> tuple[Any, None]:
-            _, *kernels = carry
-            for kernel in kernels:
-                # A kernel each, carried, or XLA would compute once what it is to compute again.
-                value = Function(layer.operation(kernel), tail, (arrays["x"],)).dense()
-            return (value, *kernels[1:], kernels[0]), None
+            _, kernel, other = carry
+            value = Function(layer.operation(kernel), tail, (arrays["x"],)).dense()
+            # Two kernels in turns, or XLA would compute the convolution once, before the loop.
+            return (value, other, kernel), None
 
-        kernels = [arrays["kernel"] * (1 + i) for i in range(CHAIN)]
-        return jax.lax.scan(turn, (arrays["value"], *kernels), None, length=STEPS)[0][0]
+        kernels = arrays["kernel"], arrays["kernel"] * 2
+        return jax.lax.scan(turn, (arrays["value"], *kernels), None, length=STEPS * CHAIN)[0][0]
 
     return run
 
