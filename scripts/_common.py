@@ -141,6 +141,8 @@ def make_network(options: NetworkOptions) -> VideoNetwork:
 def make_variables(options: NetworkOptions, network: VideoNetwork, frames: np.ndarray) -> Variables:
     """Random weights, and calibrated batch norms if the options ask for them; no state.
 
+    Kernels are in the network's dtype, as one who only runs it would keep them.
+
     Args:
         options: for the seed and `calibrate`.
         network: the network.
@@ -150,6 +152,10 @@ def make_variables(options: NetworkOptions, network: VideoNetwork, frames: np.nd
     # Compiled as a whole, what only the forward pass needs is never computed.
     variables = dict(jax.jit(network.init)(jax.random.key(options.seed), few[0]))
     variables.pop("delta")
+    variables["params"] = jax.tree.map(
+        lambda array: array.astype(options.dtype) if array.ndim == 4 else array,
+        variables["params"],
+    )
     return calibrate_batch_norm(network, variables, few) if options.calibrate else variables
 
 

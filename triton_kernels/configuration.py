@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 TABLE_VARIABLE = "DELTAJAX_KERNEL_TABLE"
 """Names a table of measured configurations, in place of the one that comes with the package."""
@@ -89,60 +90,80 @@ def rule(shape: ConvolutionShape) -> ConvolutionConfig:
     rows for BLOCK_M · BLOCK_N products, and what the second-level cache delivers is the limit.
     """
     features = _power_of_two(shape.group_features)
-    if shape.groups > 1:
-        return cut(shape, 64, min(features, 64), 8)
-    if shape.pixels >= 256 * shape.multiprocessors:
-        return cut(shape, 64 if features >= 128 else 128, min(features, 128), 8)
-    return cut(shape, 128 if shape.pixels >= 64 * 128 else 64, min(features, 128), 4)
+    wide = shape.pixels >= 256 * shape.multiprocessors
+    if shape.groups > 1 or features <= 64:
+        return cut(shape, Tile(64, min(features, 64), 4, 3), 8)
+    if wide and features == 256 and shape.taps * shape.group_channels <= 256:
+        return cut(shape, Tile(64, 256, 8, 1), 8)
+    tall = wide or shape.pixels >= 32 * shape.multiprocessors
+    return cut(shape, Tile(128, 128, 8, 1) if tall else Tile(64, 64, 8, 2), 4)
 
 
 def candidates(shape: ConvolutionShape) -> list[ConvolutionConfig]:
     """The configurations that are worth measuring."""
     features = _power_of_two(shape.group_features)
     found: dict[ConvolutionConfig, None] = {}
-    for block_m, block_n in TILES:
-        fits = block_n <= max(features, 64) and (features <= 256 or block_n <= 128)
-        if not fits or shape.groups * -(-shape.group_features // block_n) > 32:
+    for tile in TILES:
+        fits = tile.block_n <= max(features, 64) and (features <= 256 or tile.block_n <= 128)
+        if not fits or shape.groups * -(-shape.group_features // tile.block_n) > 32:
             continue
-        for sparsity in (8, 4, 2):
-            found[cut(shape, block_m, min(block_n, features), sparsity)] = None
+        tile = tile._replace(block_n=min(tile.block_n, features))
+        for sparsity in (6, 3):
+            found[cut(shape, tile, sparsity)] = None
     return list(found)
 
 
-TILES = ((32, 64), (64, 64), (128, 64), (32, 128), (64, 128), (128, 128), (32, 256), (64, 256))
+class Tile(NamedTuple):
+    """What a program computes at a time, and how many programs a multiprocessor has room for.
+
+    Attributes:
+        block_m: pixels.
+        block_n: output channels.
+        num_warps: of the program.
+        programs: on a multiprocessor at a time: a second round of them would double the time.
+    """
+
+    block_m: int
+    block_n: int
+    num_warps: int
+    programs: int
 
 
-def cut(shape: ConvolutionShape, block_m: int, block_n: int, sparsity: int) -> ConvolutionConfig:
-    """Tiles of these sizes, with as many shares and splits as fill the GPU.
+TILES = (
+    Tile(32, 64, 4, 4), Tile(64, 64, 4, 3), Tile(64, 64, 8, 2), Tile(128, 64, 8, 1),
+    Tile(64, 128, 8, 1), Tile(128, 128, 8, 1), Tile(64, 256, 8, 1),
+)  # fmt: skip
+
+
+def cut(shape: ConvolutionShape, tile: Tile, sparsity: int) -> ConvolutionConfig:
+    """Such tiles, with as many shares and splits as fill the GPU.
 
     Args:
         shape: of the convolution.
-        block_m: pixels of a tile.
-        block_n: channels of a tile.
+        tile: of a program.
         sparsity: one in so many pixels is taken to be active.
     """
     block_k = 32 if shape.itemsize == 4 else 64
     # Triton fails to compile some loops of a single step.
     while block_k > 16 and shape.taps * shape.group_channels <= block_k:
         block_k //= 2
-    blocks = shape.groups * -(-shape.group_features // block_n)
-    large = block_m * block_n >= 64 * 128
-    programs = (1 if block_m * block_n > 64 * 128 else 2) * shape.multiprocessors
-    tiles = -(-max(shape.pixels // sparsity, 1) // block_m)
+    blocks = shape.groups * -(-shape.group_features // tile.block_n)
+    programs = tile.programs * shape.multiprocessors
+    tiles = -(-max(shape.pixels // sparsity, 1) // tile.block_m)
     shares = max(1, min(programs // blocks, tiles if blocks > 1 else programs))
     steps = shape.taps * -(-shape.group_channels // block_k)
     splits = 1
     while splits < 8 and shares * blocks * splits * 2 <= programs and steps >= 8 * splits:
         splits *= 2
-    step_bytes = (block_m + block_n) * block_k * shape.itemsize
+    step_bytes = (tile.block_m + tile.block_n) * block_k * shape.itemsize
     return ConvolutionConfig(
-        block_m=block_m,
-        block_n=block_n,
+        block_m=tile.block_m,
+        block_n=tile.block_n,
         block_k=block_k,
         shares=shares,
         splits=splits,
         run=8,
-        num_warps=8 if large else 4,
+        num_warps=tile.num_warps,
         num_stages=4 if step_bytes <= 16 << 10 else 3,
     )
 

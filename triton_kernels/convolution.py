@@ -14,8 +14,6 @@ from .launch import launch
 
 ARRIVALS = 16384
 """Counters that are enough for most convolutions; others clear some of their own."""
-SPLIT_TILES = 2
-"""Tiles of a share up to which their sums are split: more have work for every program as it is."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +98,7 @@ def convolve(
     block_pixels = config.block_m * config.block_n
     fresh = {
         "pixel_list": (config.shares, owned),
-        "partial_sums": (config.shares, SPLIT_TILES, config.splits, blocks, block_pixels)
+        "partial_sums": (config.shares, config.splits, blocks, block_pixels)
         if config.splits > 1
         else (1,),
         "finished": (config.shares, tiles, blocks, block_pixels) if blocks > 1 else (1,),
@@ -152,6 +150,7 @@ def convolve(
             "column_offset": lattice.offset[1],
             "shares": config.shares,
             "owned": owned,
+            "steps": taps * -(-tap_length // config.block_k),
             "other_stream_stride": strides[0],
             "other_row_stride": strides[1],
             "other_column_stride": strides[2],
@@ -179,7 +178,6 @@ def convolve(
             "BLOCKS": blocks,
             "PADDED_BLOCKS": 1 << (blocks - 1).bit_length(),
             "SPLITS": config.splits,
-            "SPLIT_TILES": SPLIT_TILES,
             "RUN": config.run,
             "WORDS": words,
             "LIST_BLOCK": _list_block(owned, words),

@@ -130,6 +130,7 @@ def convolution_kernel(
     column_offset,
     shares,
     owned,
+    steps,
     other_stream_stride,
     other_row_stride,
     other_column_stride,
@@ -166,7 +167,6 @@ def convolution_kernel(
     BLOCKS: tl.constexpr,
     PADDED_BLOCKS: tl.constexpr,
     SPLITS: tl.constexpr,
-    SPLIT_TILES: tl.constexpr,
     RUN: tl.constexpr,
     WORDS: tl.constexpr,
     LIST_BLOCK: tl.constexpr,
@@ -177,8 +177,7 @@ def convolution_kernel(
     or [N, out_height, out_width] (with CANDIDATES_GIVEN), weights
     [BLOCKS · BLOCK_N, TAPS · TAP_BLOCKS · BLOCK_K], value [N, out_height, out_width, C_OUT], mask
     and other_mask [N, out_height, out_width], pixel_list [shares, owned], partial_sums
-    [shares, SPLIT_TILES, SPLITS, BLOCKS, BLOCK_M, BLOCK_N], finished
-    [shares, tiles, BLOCKS, BLOCK_M, BLOCK_N], norms [shares, tiles, BLOCKS, BLOCK_M], arrivals
+    [shares, SPLITS, BLOCKS, BLOCK_M, BLOCK_N], finished [shares, tiles, BLOCKS, BLOCK_M, BLOCK_N], norms [shares, tiles, BLOCKS, BLOCK_M], arrivals
     [shares, tiles, BLOCKS + 1] (zero before and after).
 
     The pixels computed are those of a lattice of the output: (h · OUT_STRIDE_HEIGHT + row_offset,
@@ -262,25 +261,25 @@ def convolution_kernel(
     tl.debug_barrier()
 
     TAP_BLOCKS: tl.constexpr = (TAP_LENGTH + BLOCK_K - 1) // BLOCK_K
-    STEPS: tl.constexpr = TAPS * TAP_BLOCKS
     GROUP_BLOCKS: tl.constexpr = BLOCKS // GROUPS
     tiles = tl.cdiv(count, BLOCK_M)
     all_tiles = tl.cdiv(owned, BLOCK_M)
-    # Few tiles: the team splits each one's sum. Many: each member takes tiles of its own.
-    splitting = (SPLITS > 1) & (tiles <= SPLIT_TILES)
+    # Few tiles: members of the team share each one's sum. Many: each takes tiles of its own.
+    # The steps are not a constant, lest the compiler unroll the loop over them: a program runs it
+    # once or twice, and would wait for its instructions rather than its data.
+    first_tile, first_step, last_step = 0, 0, steps
     if SPLITS > 1:
-        first_tile, stride = tl.where(splitting, 0, split), tl.where(splitting, 1, SPLITS)
-        first_step = tl.where(splitting, split * STEPS // SPLITS, 0)
-        last_step = tl.where(splitting, (split + 1) * STEPS // SPLITS, STEPS)
-    else:
-        first_tile, stride, first_step, last_step = 0, 1, 0, STEPS
+        ways = tl.maximum(SPLITS // tl.maximum(tiles, 1), 1)
+        first_tile = split // ways
+        first_step = (split % ways) * steps // ways
+        last_step = (split % ways + 1) * steps // ways
     within_block = (block % GROUP_BLOCKS) * BLOCK_N + tl.arange(0, BLOCK_N)
     channel = (block // GROUP_BLOCKS) * (C_OUT // GROUPS) + within_block
     channel_valid = within_block < C_OUT // GROUPS
     slots = tl.arange(0, BLOCK_M)
     cells = slots[:, None] * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
 
-    for tile in range(first_tile, tiles, stride):
+    for tile in range(first_tile, tiles, SPLITS):
         slot = tile * BLOCK_M + slots
         valid = slot < count
         pixel = tl.load(listed + slot, mask=valid, other=0)
@@ -320,18 +319,18 @@ def convolution_kernel(
         )
         tile_arrivals = arrivals + (share * all_tiles + tile) * (BLOCKS + 1)
         finishing = tile < tiles
-        if SPLITS > 1 and splitting:
-            part = (share * SPLIT_TILES + tile) * SPLITS
-            part_stride = BLOCKS * BLOCK_M * BLOCK_N
-            whole = partial_sums + part.to(tl.int64) * part_stride + block * BLOCK_M * BLOCK_N
-            tl.store(whole + split * part_stride + cells, sums)
+        if SPLITS > 1 and ways > 1:
+            size = BLOCK_M * BLOCK_N
+            team = partial_sums + (share * SPLITS).to(tl.int64) * BLOCKS * size + block * size
+            tl.store(team + split * BLOCKS * size + cells, sums)
             tl.debug_barrier()
-            finishing = tl.atomic_add(tile_arrivals + block, 1, sem="acq_rel") == SPLITS - 1
+            finishing = tl.atomic_add(tile_arrivals + block, 1, sem="acq_rel") == ways - 1
             tl.debug_barrier()
             if finishing:
                 sums = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
-                for i in tl.static_range(SPLITS):
-                    sums += tl.load(whole + i * part_stride + cells, cache_modifier=".cg")
+                for i in range(ways):
+                    partial = team + (tile * ways + i) * BLOCKS * size
+                    sums += tl.load(partial + cells, cache_modifier=".cg")
                 tl.store(tile_arrivals + block, 0)
         if finishing:
             out_row = row * OUT_STRIDE_HEIGHT + row_offset
