@@ -1,6 +1,13 @@
+import os
+
 import hypothesis
+import jax
 import numpy as np
 import pytest
+
+# Before any kernel is imported: without a GPU they run in Triton's interpreter.
+if jax.default_backend() != "gpu":
+    os.environ["TRITON_INTERPRET"] = "1"
 
 pytest.register_assert_rewrite("tests.helpers")
 

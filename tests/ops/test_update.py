@@ -12,10 +12,13 @@ import pytest
 
 from deltajax.ops.update import Updated, update, update_dense
 from deltajax.tensor import DeltaTensor
+from deltajax.triton_kernels.interpreter import interpreting
 from tests.cases import BY_NAME, Case
 from tests.helpers import NORMS, pixel_norm, relative_error
 
 FRAMES = ("all", "few", "none", "block", "most", "mixed", "few", "all")
+INTERPRETED_FRAMES = ("all", "few", "none", "mixed")
+"""Of the Triton kernels without a GPU: their interpreter takes a while for each program."""
 
 # Relative error against dense, and how near a threshold a norm may be for masks to differ, as
 # multiples of the map's largest pixel: half types round once after the sum.
@@ -58,7 +61,9 @@ def make_mask(rng: np.random.Generator, shape: tuple[int, ...], kind: str) -> np
     return mask
 
 
-def make_frames(case: Case, dtype: str, seed: int) -> list[tuple[DeltaTensor, ...]]:
+def make_frames(
+    case: Case, dtype: str, seed: int, kinds: tuple[str, ...] = FRAMES
+) -> list[tuple[DeltaTensor, ...]]:
     """Inputs of consecutive frames: they differ where their masks are on, the first everywhere.
 
     One pixel in eight of a mask has not changed after all.
@@ -66,7 +71,7 @@ def make_frames(case: Case, dtype: str, seed: int) -> list[tuple[DeltaTensor, ..
     rng = np.random.default_rng(seed)
     values = [np.zeros(shape) for shape in case.shapes]
     frames = []
-    for kind in FRAMES:
+    for kind in kinds:
         masks = [make_mask(rng, shape[:3], kind) for shape in case.shapes]
         if kind == "few":
             for shape, mask in zip(case.others, masks[len(case.inputs) :], strict=True):
@@ -81,8 +86,9 @@ def make_frames(case: Case, dtype: str, seed: int) -> list[tuple[DeltaTensor, ..
 
 def check(case: Case, implementation: Any, norm: Any, dtype: str) -> None:
     seed = zlib.crc32(case.name.encode())
+    kinds = INTERPRETED_FRAMES if implementation == "triton" and interpreting() else FRAMES
     parameters = case.make_parameters(np.random.default_rng(seed), dtype)
-    frames = make_frames(case, dtype, seed + 1)
+    frames = make_frames(case, dtype, seed + 1, kinds)
 
     def run(update_by, parameters, tensors, cached, threshold) -> Updated:
         return update_by(case.function(parameters, tensors), cached, threshold, norm)
@@ -100,7 +106,7 @@ def check(case: Case, implementation: Any, norm: Any, dtype: str) -> None:
     relative, ambiguous = TOLERANCE[dtype]
     for threshold in (0.0, above_zero):
         cached, kept = unseen, 0
-        for number, (kind, tensors) in enumerate(zip(FRAMES, frames, strict=True)):
+        for number, (kind, tensors) in enumerate(zip(kinds, frames, strict=True)):
             threshold_array = jnp.float32(threshold)
             expected = specification(parameters, tensors, cached, threshold_array)
             actual = tested(parameters, tensors, cached, threshold_array)
@@ -148,20 +154,20 @@ def check_specification(
     assert relative_error(np.asarray(expected.value, np.float64), z) <= 1e-6
 
 
-@pytest.mark.parametrize("implementation", ["xla"])
+@pytest.mark.parametrize("implementation", ["xla", "triton"])
 @pytest.mark.parametrize("name", BY_NAME)
 def test_float32(name, implementation):
     norm = NORMS[list(BY_NAME).index(name) % 3]
     check(BY_NAME[name], implementation, norm, "float32")
 
 
-@pytest.mark.parametrize("implementation", ["xla"])
+@pytest.mark.parametrize("implementation", ["xla", "triton"])
 @pytest.mark.parametrize("norm", NORMS)
 def test_norms(norm, implementation):
     check(BY_NAME["three_streams_3x3_residual"], implementation, norm, "float32")
 
 
-@pytest.mark.parametrize("implementation", ["xla"])
+@pytest.mark.parametrize("implementation", ["xla", "triton"])
 @pytest.mark.parametrize(("name", "dtype"), HALF_CASES)
 def test_half_precision(name, dtype, implementation):
     check(BY_NAME[name], implementation, "rms" if dtype == "float16" else "max", dtype)
