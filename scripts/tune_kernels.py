@@ -2,8 +2,8 @@
 
 For each convolution of a network every configuration in question is timed twice: with few pixels
 active, in blocks as things that move leave them, and with all. Kernels are compiled in several
-processes; one at a time has the GPU to measure. The library reads the table that comes with it, or
-the one that the environment variable DELTAJAX_KERNEL_TABLE names.
+processes; one at a time has the GPU to measure. The library reads the table that the environment
+variable DELTAJAX_KERNEL_TABLE names, and goes by a rule for shapes that it does not hold.
 """
 
 import dataclasses
@@ -69,7 +69,7 @@ class Options:
     active: float = 0.03
     full_weight: float = 0.3
     workers: int = 0
-    out: Path = Path("triton_kernels/tuned.json")
+    out: Path = Path("out/kernels.json")
     log: Path | None = None
 
 
@@ -117,20 +117,20 @@ def layers_of(model: str, dtype: str, size: tuple[int, int], streams: int) -> li
     found: dict[str, Layer] = {}
     original = Convolution.dense
 
-    def recorded(operation: Convolution, values: tuple[jax.Array, ...]) -> jax.Array:
-        window = operation.window
+    def recorded(self: Convolution, values: tuple[jax.Array, ...]) -> jax.Array:
+        window = self.window
         layer = Layer(
-            name=f"{model} {'x'.join(map(str, values[0].shape))} {operation.kernel.shape}",
+            name=f"{model} {'x'.join(map(str, values[0].shape))} {self.kernel.shape}",
             x=values[0].shape,
-            kernel=operation.kernel.shape,
+            kernel=self.kernel.shape,
             window=(window.size, window.strides, window.padding, window.dilation),
-            groups=operation.groups,
-            scale=size[0] / operation.output_shape((values[0].shape,))[1],
-            residual=window.taps == 1 and operation.kernel.shape[3] >= 256,
+            groups=self.groups,
+            scale=size[0] / self.output_shape((values[0].shape,))[1],
+            residual=window.taps == 1 and self.kernel.shape[3] >= 256,
             dtype=dtype,
         )
         found.setdefault(layer.shape().key, layer)
-        return original(operation, values)
+        return original(self, values)
 
     Convolution.dense = recorded
     try:
@@ -309,6 +309,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{layer.name} {layer.dtype}: dense {reference.get('full_us', 0):.1f} µs, "
             f"sparse {best['sparse_us']:.1f}, full {best['full_us']:.1f}"
         )
+    options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(
         json.dumps({"device": device_name(), "convolutions": entries}, indent=1) + "\n"
     )

@@ -14,7 +14,7 @@ import deltajax as dj
 from deltajax.models import ResNet, SimpleCNN
 from tests.helpers import dense_frames, random_variables, relative_error
 
-IMPLEMENTATIONS = ("dense", "xla")
+IMPLEMENTATIONS = ("dense", "xla", "triton")
 UNIT = {"mean": (0.5,), "std": (0.25,)}
 
 

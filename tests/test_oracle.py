@@ -126,7 +126,7 @@ def compiled(norm, implementation):
 
 
 @pytest.mark.parametrize("above_zero", [False, True])
-@pytest.mark.parametrize("implementation", ["dense", "xla"])
+@pytest.mark.parametrize("implementation", ["dense", "xla", "triton"])
 @pytest.mark.parametrize("norm", NORMS)
 def test_same_masks_and_outputs(norm, implementation, above_zero):
     thresholds = (

@@ -19,7 +19,7 @@ def wheel_files(tmp_path_factory) -> list[str]:
     source = tmp_path_factory.mktemp("source")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    for name in ("deltajax", "models"):
+    for name in ("deltajax", "models", "triton_kernels"):
         shutil.copytree(ROOT / name, source / name)
     offline = ["--no-deps", "--no-index", "--no-build-isolation"]
     subprocess.run(
@@ -38,7 +38,11 @@ def test_wheel_has_one_top_level_package(wheel_files):
 
 
 def test_wheel_is_complete(wheel_files):
-    folders = {"deltajax": ROOT / "deltajax", "deltajax/models": ROOT / "models"}
+    folders = {
+        "deltajax": ROOT / "deltajax",
+        "deltajax/models": ROOT / "models",
+        "deltajax/triton_kernels": ROOT / "triton_kernels",
+    }
     expected = {
         f"{name}/{path.relative_to(folder).as_posix()}"
         for name, folder in folders.items()
@@ -51,7 +55,10 @@ def test_wheel_is_complete(wheel_files):
 FORBIDDEN = {
     "deltajax": ("deltajax.models", "models", "scripts"),
     "deltajax/ops": ("deltajax.layers",),
-    "models": ("scripts", "deltajax.models"),
+    "models": ("scripts", "deltajax.models", "deltajax.triton_kernels"),
+    "triton_kernels": tuple(
+        f"deltajax.{path.stem}" for path in (ROOT / "deltajax").iterdir() if path.stem != "__init__"
+    ),
 }
 """What no file of a folder may import, by absolute names; models/ imports itself relatively."""
 
@@ -67,6 +74,15 @@ def test_imports_run_one_way(folder):
         if name.startswith(tuple(f"{module}." for module in forbidden)) or name in forbidden
     ]
     assert not wrong
+
+
+def test_one_file_reaches_the_kernels():
+    reaching = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "deltajax").rglob("*.py")
+        if any(name.startswith("deltajax.triton_kernels") for name in imports(path))
+    }
+    assert reaching == {"deltajax/ops/update_triton.py"}
 
 
 def imports(path: Path) -> Iterator[str]:

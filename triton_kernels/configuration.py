@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 TABLE_VARIABLE = "DELTAJAX_KERNEL_TABLE"
-"""Names a table of measured configurations, in place of the one that comes with the package."""
-SHIPPED_TABLE = Path(__file__).parent / "tuned.json"
+"""The environment variable that names a table of measured configurations."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +24,7 @@ class ConvolutionShape:
         taps: of the kernel, KH · KW.
         itemsize: bytes of a number of the map.
         multiprocessors: of the GPU.
+        shared_bytes: of shared memory that a program can have.
     """
 
     pixels: int
@@ -34,6 +34,7 @@ class ConvolutionShape:
     taps: int
     itemsize: int
     multiprocessors: int
+    shared_bytes: int
 
     @property
     def key(self) -> str:
@@ -67,18 +68,26 @@ class ConvolutionConfig:
 
 
 def choose_convolution_config(shape: ConvolutionShape) -> ConvolutionConfig:
-    """The configuration of a convolution: a measured one if the table has it, else a rule's."""
-    measured = _table(os.environ.get(TABLE_VARIABLE, str(SHIPPED_TABLE))).get(shape.key)
-    return measured or rule(shape)
+    """The configuration of a convolution: a measured one if there is a table, else the rule's.
+
+    Raises:
+        ValueError: for a table that does not exist or is none.
+    """
+    path = os.environ.get(TABLE_VARIABLE)
+    return (read_table(path).get(shape.key) if path else None) or rule(shape)
 
 
 @functools.cache
-def _table(path: str) -> Mapping[str, ConvolutionConfig]:
-    file = Path(path)
-    if not file.exists():
-        return {}
-    entries = json.loads(file.read_text())["convolutions"]
-    return {key: ConvolutionConfig(**entry) for key, entry in entries.items()}
+def read_table(path: str) -> Mapping[str, ConvolutionConfig]:
+    """The configurations that scripts/tune_kernels.py wrote, by `ConvolutionShape.key`."""
+    try:
+        entries = json.loads(Path(path).read_text())["convolutions"]
+        return {key: ConvolutionConfig(**entry) for key, entry in entries.items()}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{TABLE_VARIABLE} names {path}, which is no table of kernel configurations "
+            f"(scripts/tune_kernels.py writes one): {error}"
+        ) from error
 
 
 def rule(shape: ConvolutionShape) -> ConvolutionConfig:
@@ -144,7 +153,9 @@ def cut(shape: ConvolutionShape, tile: Tile, sparsity: int) -> ConvolutionConfig
         sparsity: one in so many pixels is taken to be active.
     """
     block_k = 32 if shape.itemsize == 4 else 64
-    # Triton fails to compile some loops of a single step.
+    if shape.groups > 1:
+        block_k = min(block_k, _power_of_two(shape.group_channels))
+    # Triton 3.6 fails to compile some loops of a single step.
     while block_k > 16 and shape.taps * shape.group_channels <= block_k:
         block_k //= 2
     blocks = shape.groups * -(-shape.group_features // tile.block_n)
@@ -156,6 +167,9 @@ def cut(shape: ConvolutionShape, tile: Tile, sparsity: int) -> ConvolutionConfig
     while splits < 8 and shares * blocks * splits * 2 <= programs and steps >= 8 * splits:
         splits *= 2
     step_bytes = (tile.block_m + tile.block_n) * block_k * shape.itemsize
+    num_stages = 4 if step_bytes <= 16 << 10 else 3
+    while num_stages > 1 and num_stages * step_bytes > shape.shared_bytes:
+        num_stages -= 1
     return ConvolutionConfig(
         block_m=tile.block_m,
         block_n=tile.block_n,
@@ -164,7 +178,7 @@ def cut(shape: ConvolutionShape, tile: Tile, sparsity: int) -> ConvolutionConfig
         splits=splits,
         run=8,
         num_warps=tile.num_warps,
-        num_stages=4 if step_bytes <= 16 << 10 else 3,
+        num_stages=num_stages,
     )
 
 

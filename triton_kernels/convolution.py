@@ -140,12 +140,12 @@ def convolve(
         updated,
         {
             "pixels": pixels,
-            "lattice_height": lattice.size[0],
-            "lattice_width": lattice.size[1],
-            "out_height": out_height,
-            "out_width": out_width,
-            "in_height": in_height,
-            "in_width": in_width,
+            "LATTICE_HEIGHT": lattice.size[0],
+            "LATTICE_WIDTH": lattice.size[1],
+            "OUT_HEIGHT": out_height,
+            "OUT_WIDTH": out_width,
+            "IN_HEIGHT": in_height,
+            "IN_WIDTH": in_width,
             "row_offset": lattice.offset[0],
             "column_offset": lattice.offset[1],
             "shares": config.shares,
@@ -190,25 +190,25 @@ def convolve(
 
 
 def _list_block(owned: int, words: bool) -> int:
-    """Pixels, or words of eight, that a program looks at together: all it owns, up to 1024."""
-    each = 8 if words else 1
+    """Pixels, or words of four, that a program looks at together: all it owns, up to 1024."""
+    each = 4 if words else 1
     return min(1024 // each, max(16, 1 << (owned // each - 1).bit_length()))
 
 
 def _in_words(window: Window, lattice: Lattice, in_width: int, whole: bool) -> bool:
-    """Whether masks can be read eight pixels at a time.
+    """Whether masks can be read four pixels at a time.
 
     Args:
         whole: whether masks of the whole output are among them.
     """
     before, after = window.padding[1], window.size[1] - 1 - window.padding[1]
     return (
-        lattice.size[1] % 8 == 0
+        lattice.size[1] % 4 == 0
         and window.strides[1] in (1, 2)
         and in_width == window.strides[1] * lattice.size[1]
         and window.dilation[1] == 1
-        and 0 <= before < 8
-        and after < 8
+        and 0 <= before < 4
+        and after < 4
         and (lattice.strides == (1, 1) or not whole)
     )
 

@@ -30,8 +30,8 @@ def _multiply(
     block,
     first,
     last,
-    height,
-    width,
+    HEIGHT: tl.constexpr,
+    WIDTH: tl.constexpr,
     C_IN: tl.constexpr,
     GROUPS: tl.constexpr,
     GROUP_BLOCKS: tl.constexpr,
@@ -64,14 +64,14 @@ def _multiply(
     rows_on_map = tl.zeros_like(row)
     for i in tl.static_range(KERNEL_HEIGHT):
         r = first_row + i * DILATION_HEIGHT
-        rows_on_map += (valid & (r >= 0) & (r < height)).to(tl.int32) << i
+        rows_on_map += (valid & (r >= 0) & (r < HEIGHT)).to(tl.int32) << i
     columns_on_map = tl.zeros_like(row)
     if not RUNS:
         for j in tl.static_range(KERNEL_WIDTH):
             c = first_column + j * DILATION_WIDTH
-            columns_on_map += ((c >= 0) & (c < width)).to(tl.int32) << j
+            columns_on_map += ((c >= 0) & (c < WIDTH)).to(tl.int32) << j
     within = tl.arange(0, BLOCK_K)
-    origin = (stream * height + first_row) * width + first_column
+    origin = (stream * HEIGHT + first_row) * WIDTH + first_column
     if WIDE:
         origin = origin.to(tl.int64)
     windows = (origin * C_IN)[:, None] + within[None, :]
@@ -86,12 +86,12 @@ def _multiply(
         channel = (step % TAP_BLOCKS) * BLOCK_K
         if RUNS:
             inside = (((rows_on_map >> tap) & 1) != 0)[:, None]
-            inside = inside & (place + channel >= 0) & (place + channel < width * C_IN)
-            start = x + tap * DILATION_HEIGHT * width * C_IN + channel
+            inside = inside & (place + channel >= 0) & (place + channel < WIDTH * C_IN)
+            start = x + tap * DILATION_HEIGHT * WIDTH * C_IN + channel
         else:
             down, across = tap // KERNEL_WIDTH, tap % KERNEL_WIDTH
             inside = (((rows_on_map >> down) & (columns_on_map >> across) & 1) != 0)[:, None]
-            start = x + (down * DILATION_HEIGHT * width + across * DILATION_WIDTH) * C_IN + channel
+            start = x + (down * DILATION_HEIGHT * WIDTH + across * DILATION_WIDTH) * C_IN + channel
         if TAP_LENGTH % BLOCK_K != 0:
             inside = inside & (channel + within < TAP_LENGTH)[None, :]
         pixels = tl.load(start + windows, mask=inside, other=0.0)
@@ -120,12 +120,6 @@ def convolution_kernel(
     finished,
     norms,
     pixels,
-    lattice_height,
-    lattice_width,
-    out_height,
-    out_width,
-    in_height,
-    in_width,
     row_offset,
     column_offset,
     shares,
@@ -135,6 +129,12 @@ def convolution_kernel(
     other_row_stride,
     other_column_stride,
     other_channel_stride,
+    LATTICE_HEIGHT: tl.constexpr,
+    LATTICE_WIDTH: tl.constexpr,
+    OUT_HEIGHT: tl.constexpr,
+    OUT_WIDTH: tl.constexpr,
+    IN_HEIGHT: tl.constexpr,
+    IN_WIDTH: tl.constexpr,
     C_IN: tl.constexpr,
     C_OUT: tl.constexpr,
     GROUPS: tl.constexpr,
@@ -173,15 +173,20 @@ def convolution_kernel(
 ):
     """One update of a convolution. Grid: shares × SPLITS × BLOCKS, flattened.
 
-    Shapes: x [N, in_height, in_width, C_IN], candidates [N, in_height, in_width] (the input's mask)
-    or [N, out_height, out_width] (with CANDIDATES_GIVEN), weights
-    [BLOCKS · BLOCK_N, TAPS · TAP_BLOCKS · BLOCK_K], value [N, out_height, out_width, C_OUT], mask
-    and other_mask [N, out_height, out_width], pixel_list [shares, owned], partial_sums
-    [shares, SPLITS, BLOCKS, BLOCK_M, BLOCK_N], finished [shares, tiles, BLOCKS, BLOCK_M, BLOCK_N], norms [shares, tiles, BLOCKS, BLOCK_M], arrivals
-    [shares, tiles, BLOCKS + 1] (zero before and after).
-
     The pixels computed are those of a lattice of the output: (h · OUT_STRIDE_HEIGHT + row_offset,
-    w · OUT_STRIDE_WIDTH + column_offset).
+    w · OUT_STRIDE_WIDTH + column_offset). Shapes, H and W being those of the output:
+
+        x             [N, IN_HEIGHT, IN_WIDTH, C_IN]
+        weights       [BLOCKS · BLOCK_N, TAPS · TAP_BLOCKS · BLOCK_K]
+        candidates    [N, IN_HEIGHT, IN_WIDTH], the input's mask, or [N, H, W] if given
+        other_mask    [N, H, W]
+        value         [N, H, W, C_OUT]
+        arrivals      [shares, tiles, BLOCKS + 1], zero before and after
+        mask          [N, H, W]
+        pixel_list    [shares, owned]
+        partial_sums  [shares, SPLITS, BLOCKS, BLOCK_M, BLOCK_N]
+        finished      [shares, tiles, BLOCKS, BLOCK_M, BLOCK_N]
+        norms         [shares, tiles, BLOCKS, BLOCK_M]
     """
     program = tl.program_id(0)
     block = program % BLOCKS
@@ -202,14 +207,14 @@ def convolution_kernel(
             owned,
             pixels,
             leader,
-            lattice_height,
-            lattice_width,
-            out_height,
-            out_width,
-            in_height,
-            in_width,
             row_offset,
             column_offset,
+            LATTICE_HEIGHT,
+            LATTICE_WIDTH,
+            OUT_HEIGHT,
+            OUT_WIDTH,
+            IN_HEIGHT,
+            IN_WIDTH,
             KERNEL_HEIGHT,
             KERNEL_WIDTH,
             STRIDE_HEIGHT,
@@ -235,14 +240,14 @@ def convolution_kernel(
             owned,
             pixels,
             leader,
-            lattice_height,
-            lattice_width,
-            out_height,
-            out_width,
-            in_height,
-            in_width,
             row_offset,
             column_offset,
+            LATTICE_HEIGHT,
+            LATTICE_WIDTH,
+            OUT_HEIGHT,
+            OUT_WIDTH,
+            IN_HEIGHT,
+            IN_WIDTH,
             KERNEL_HEIGHT,
             KERNEL_WIDTH,
             STRIDE_HEIGHT,
@@ -283,7 +288,7 @@ def convolution_kernel(
         slot = tile * BLOCK_M + slots
         valid = slot < count
         pixel = tl.load(listed + slot, mask=valid, other=0)
-        stream, row, column = split_pixel(pixel, lattice_height, lattice_width)
+        stream, row, column = split_pixel(pixel, LATTICE_HEIGHT, LATTICE_WIDTH)
         sums = _multiply(
             x,
             weights,
@@ -294,8 +299,8 @@ def convolution_kernel(
             block,
             first_step,
             last_step,
-            in_height,
-            in_width,
+            IN_HEIGHT,
+            IN_WIDTH,
             C_IN,
             GROUPS,
             GROUP_BLOCKS,
@@ -335,7 +340,7 @@ def convolution_kernel(
         if finishing:
             out_row = row * OUT_STRIDE_HEIGHT + row_offset
             out_column = column * OUT_STRIDE_WIDTH + column_offset
-            out_pixel = (stream * out_height + out_row) * out_width + out_column
+            out_pixel = (stream * OUT_HEIGHT + out_row) * OUT_WIDTH + out_column
             index = out_pixel
             if WIDE:
                 index = out_pixel.to(tl.int64)

@@ -5,11 +5,15 @@ import triton.language as tl
 
 
 @triton.jit
-def split_pixel(pixel, height, width):
-    """(stream, row, column) of positions in a flattened [N, height, width]."""
-    column = pixel % width
-    line = pixel // width
-    return line // height, line % height, column
+def split_pixel(pixel, HEIGHT: tl.constexpr, WIDTH: tl.constexpr):
+    """(stream, row, column) of positions in a flattened [N, HEIGHT, WIDTH].
+
+    Sizes are constants, as a division by a number that the compiler does not know takes 25
+    instructions, and for a small map a kernel is little else.
+    """
+    column = pixel % WIDTH
+    line = pixel // WIDTH
+    return line // HEIGHT, line % HEIGHT, column
 
 
 @triton.jit
@@ -19,8 +23,8 @@ def window_reached(
     row,
     column,
     valid,
-    height,
-    width,
+    HEIGHT: tl.constexpr,
+    WIDTH: tl.constexpr,
     KERNEL_HEIGHT: tl.constexpr,
     KERNEL_WIDTH: tl.constexpr,
     STRIDE_HEIGHT: tl.constexpr,
@@ -30,17 +34,17 @@ def window_reached(
     DILATION_HEIGHT: tl.constexpr,
     DILATION_WIDTH: tl.constexpr,
 ):
-    """Whether the windows of output pixels meet the mask, bool [N, height, width]."""
+    """Whether the windows of output pixels meet the mask, bool [N, HEIGHT, WIDTH]."""
     reached = tl.zeros_like(valid)
     first_row = row * STRIDE_HEIGHT - PAD_TOP
     first_column = column * STRIDE_WIDTH - PAD_LEFT
     for i in range(KERNEL_HEIGHT):
         r = first_row + i * DILATION_HEIGHT
-        line = (stream * height + r) * width
-        on_map = valid & (r >= 0) & (r < height)
+        line = (stream * HEIGHT + r) * WIDTH
+        on_map = valid & (r >= 0) & (r < HEIGHT)
         for j in tl.static_range(KERNEL_WIDTH):
             c = first_column + j * DILATION_WIDTH
-            inside = on_map & (c >= 0) & (c < width)
+            inside = on_map & (c >= 0) & (c < WIDTH)
             reached = reached | tl.load(mask + line + c, mask=inside, other=False)
     return reached
 

@@ -69,7 +69,7 @@ def _poison(dtype: Any) -> Any:
 
 def _call_on_gpu(
     kernel: Any,
-    grid: tuple[int, ...],
+    grid: Any,
     operands: Mapping[str, jax.Array],
     num_fresh: int,
     outputs: list[jax.ShapeDtypeStruct],

@@ -88,10 +88,10 @@ def compute_pixels(
         parameters
         | {
             "pixels": pixels,
-            "in_height": inputs[0].shape[1],
-            "in_width": inputs[0].shape[2],
-            "out_height": out_height,
-            "out_width": out_width,
+            "IN_HEIGHT": inputs[0].shape[1],
+            "IN_WIDTH": inputs[0].shape[2],
+            "OUT_HEIGHT": out_height,
+            "OUT_WIDTH": out_width,
             "KIND": kind,
             "C_IN": channels[0],
             "C_OUT": features,

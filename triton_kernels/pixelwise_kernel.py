@@ -12,20 +12,20 @@ from .device import exceeded, exceeding, other_block, scaled, split_pixel, windo
 
 
 @triton.jit
-def _sample(position, size, out_size, BILINEAR: tl.constexpr):
+def _sample(position, SIZE: tl.constexpr, OUT_SIZE: tl.constexpr, BILINEAR: tl.constexpr):
     """The input positions that an output position samples along one axis, and the second's weight.
 
     Pixels are squares: output o of O lies at (o + ½) I / O − ½ of the I input positions.
     """
     if BILINEAR:
         # Twice O times the position, plus 2 O so that it is not negative.
-        scaled = (2 * position + 1) * size + out_size
-        lower = scaled // (2 * out_size) - 1
-        weight = (scaled % (2 * out_size)).to(tl.float32) / (2 * out_size).to(tl.float32)
+        scaled = (2 * position + 1) * SIZE + OUT_SIZE
+        lower = scaled // (2 * OUT_SIZE) - 1
+        weight = (scaled % (2 * OUT_SIZE)).to(tl.float32) / (2.0 * OUT_SIZE)
         first = tl.maximum(lower, 0)
-        second = tl.minimum(lower + 1, size - 1)
+        second = tl.minimum(lower + 1, SIZE - 1)
     else:
-        first = (2 * position + 1) * size // (2 * out_size)
+        first = (2 * position + 1) * SIZE // (2 * OUT_SIZE)
         second = first
         weight = tl.zeros_like(position).to(tl.float32)
     return first, second, weight
@@ -45,10 +45,10 @@ def _value(
     channel,
     active,
     channel_valid,
-    in_height,
-    in_width,
-    out_height,
-    out_width,
+    IN_HEIGHT: tl.constexpr,
+    IN_WIDTH: tl.constexpr,
+    OUT_HEIGHT: tl.constexpr,
+    OUT_WIDTH: tl.constexpr,
     KIND: tl.constexpr,
     C_IN: tl.constexpr,
     C_OUT: tl.constexpr,
@@ -68,7 +68,7 @@ def _value(
 ):
     """The neighbourhood operation, float32 [pixels, channels]."""
     both = active[:, None] & channel_valid[None, :]
-    line = stream * in_height
+    line = stream * IN_HEIGHT
     if WIDE:
         line = line.to(tl.int64)
     if KIND == "identity":
@@ -98,15 +98,15 @@ def _value(
             part = tl.load(x3 + address, mask=inside, other=0.0).to(tl.float32)
             result = tl.where((channel < END2)[None, :], result, part)
     elif KIND == "nearest" or KIND == "bilinear":
-        upper, lower, down = _sample(row, in_height, out_height, KIND == "bilinear")
-        left, right, across = _sample(column, in_width, out_width, KIND == "bilinear")
+        upper, lower, down = _sample(row, IN_HEIGHT, OUT_HEIGHT, KIND == "bilinear")
+        left, right, across = _sample(column, IN_WIDTH, OUT_WIDTH, KIND == "bilinear")
         base = x0 + channel[None, :]
-        above = ((line + upper) * in_width) * C_IN
+        above = ((line + upper) * IN_WIDTH) * C_IN
         result = tl.load(base + (above + left * C_IN)[:, None], mask=both, other=0.0)
         result = result.to(tl.float32)
         if KIND == "bilinear":
             # Rounded to the map's dtype between the axes, as the specification does.
-            below = ((line + lower) * in_width) * C_IN
+            below = ((line + lower) * IN_WIDTH) * C_IN
             d = down[:, None]
             other = tl.load(base + (below + left * C_IN)[:, None], mask=both, other=0.0)
             result = result + (other.to(tl.float32) - result) * d
@@ -130,11 +130,11 @@ def _value(
         number = tl.zeros_like(row)
         for i in range(KERNEL_HEIGHT):
             r = first_row + i * DILATION_HEIGHT
-            on_map = active & (r >= 0) & (r < in_height)
-            start = (line + r) * in_width
+            on_map = active & (r >= 0) & (r < IN_HEIGHT)
+            start = (line + r) * IN_WIDTH
             for j in tl.static_range(KERNEL_WIDTH):
                 c = first_column + j * DILATION_WIDTH
-                inside = on_map & (c >= 0) & (c < in_width)
+                inside = on_map & (c >= 0) & (c < IN_WIDTH)
                 address = ((start + c) * C_IN)[:, None] + source[None, :]
                 loaded = inside[:, None] & channel_valid[None, :]
                 if KIND == "max":
@@ -177,10 +177,6 @@ def pixelwise_kernel(
     value,
     mask,
     pixels,
-    in_height,
-    in_width,
-    out_height,
-    out_width,
     other0_stream_stride,
     other0_row_stride,
     other0_column_stride,
@@ -193,6 +189,10 @@ def pixelwise_kernel(
     other2_row_stride,
     other2_column_stride,
     other2_channel_stride,
+    IN_HEIGHT: tl.constexpr,
+    IN_WIDTH: tl.constexpr,
+    OUT_HEIGHT: tl.constexpr,
+    OUT_WIDTH: tl.constexpr,
     KIND: tl.constexpr,
     C_IN: tl.constexpr,
     C_OUT: tl.constexpr,
@@ -224,24 +224,24 @@ def pixelwise_kernel(
 ):
     """One update. Grid: blocks of BLOCK_M output pixels.
 
-    Shapes: x0 to x3 [N, in_height, in_width, C0 to C3] (more than one for a concatenation only),
+    Shapes: x0 to x3 [N, IN_HEIGHT, IN_WIDTH, C0 to C3] (more than one for a concatenation only),
     weights [KERNEL_HEIGHT · KERNEL_WIDTH, C_OUT] (depthwise), candidates
-    [N, in_height, in_width] (the input's mask) or [N, out_height, out_width] (with
-    CANDIDATES_GIVEN), other_mask [N, out_height, out_width], value
-    [N, out_height, out_width, C_OUT], mask [N, out_height, out_width].
+    [N, IN_HEIGHT, IN_WIDTH] (the input's mask) or [N, OUT_HEIGHT, OUT_WIDTH] (with
+    CANDIDATES_GIVEN), other_mask [N, OUT_HEIGHT, OUT_WIDTH], value
+    [N, OUT_HEIGHT, OUT_WIDTH, C_OUT], mask [N, OUT_HEIGHT, OUT_WIDTH].
     """
     pixel = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     valid = pixel < pixels
-    stream, row, column = split_pixel(pixel, out_height, out_width)
+    stream, row, column = split_pixel(pixel, OUT_HEIGHT, OUT_WIDTH)
     if CANDIDATES_GIVEN:
         active = tl.load(candidates + pixel, mask=valid, other=False)
     elif KIND == "nearest" or KIND == "bilinear":
-        upper, lower, _ = _sample(row, in_height, out_height, KIND == "bilinear")
-        left, right, _ = _sample(column, in_width, out_width, KIND == "bilinear")
-        line = stream * in_height
-        active = tl.load(candidates + (line + upper) * in_width + left, mask=valid, other=False)
+        upper, lower, _ = _sample(row, IN_HEIGHT, OUT_HEIGHT, KIND == "bilinear")
+        left, right, _ = _sample(column, IN_WIDTH, OUT_WIDTH, KIND == "bilinear")
+        line = stream * IN_HEIGHT
+        active = tl.load(candidates + (line + upper) * IN_WIDTH + left, mask=valid, other=False)
         if KIND == "bilinear":
-            above, below = (line + upper) * in_width, (line + lower) * in_width
+            above, below = (line + upper) * IN_WIDTH, (line + lower) * IN_WIDTH
             active = active | tl.load(candidates + above + right, mask=valid, other=False)
             active = active | tl.load(candidates + below + left, mask=valid, other=False)
             active = active | tl.load(candidates + below + right, mask=valid, other=False)
@@ -252,8 +252,8 @@ def pixelwise_kernel(
             row,
             column,
             valid,
-            in_height,
-            in_width,
+            IN_HEIGHT,
+            IN_WIDTH,
             KERNEL_HEIGHT,
             KERNEL_WIDTH,
             STRIDE_HEIGHT,
@@ -291,10 +291,10 @@ def pixelwise_kernel(
                     channel,
                     active,
                     channel_valid,
-                    in_height,
-                    in_width,
-                    out_height,
-                    out_width,
+                    IN_HEIGHT,
+                    IN_WIDTH,
+                    OUT_HEIGHT,
+                    OUT_WIDTH,
                     KIND,
                     C_IN,
                     C_OUT,

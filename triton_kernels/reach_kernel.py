@@ -8,22 +8,22 @@ from .device import split_pixel, window_reached
 
 @triton.jit
 def _following(previous, current, following, BYTES: tl.constexpr):
-    """The eight bytes that start BYTES after those of `current`, which lies between the others."""
+    """The four bytes that start BYTES after those of `current`, which lies between the others."""
     if BYTES > 0:
-        result = (current >> (8 * BYTES)) | (following << (64 - 8 * BYTES))
+        result = (current >> (8 * BYTES)) | (following << (32 - 8 * BYTES))
     elif BYTES < 0:
-        result = (current << (-8 * BYTES)) | (previous >> (64 + 8 * BYTES))
+        result = (current << (-8 * BYTES)) | (previous >> (32 + 8 * BYTES))
     else:
         result = current
     return result
 
 
 @triton.jit
-def _even_bytes(word):
-    """The bytes 0, 2, 4 and 6, next to each other."""
-    word = word & 0x00FF00FF00FF00FF
-    word = (word | (word >> 8)) & 0x0000FFFF0000FFFF
-    return (word | (word >> 16)) & 0x00000000FFFFFFFF
+def _even_bytes(low, high):
+    """The bytes 0 and 2 of both words, next to each other."""
+    low = low & 0x00FF00FF
+    high = high & 0x00FF00FF
+    return ((low | (low >> 8)) & 0xFFFF) | ((high | (high >> 8)) << 16)
 
 
 @triton.jit
@@ -33,8 +33,8 @@ def words_reached(
     row,
     word,
     valid,
-    height,
-    words,
+    HEIGHT: tl.constexpr,
+    WORDS: tl.constexpr,
     KERNEL_HEIGHT: tl.constexpr,
     KERNEL_WIDTH: tl.constexpr,
     STRIDE_HEIGHT: tl.constexpr,
@@ -43,30 +43,32 @@ def words_reached(
     PAD_LEFT: tl.constexpr,
     DILATION_HEIGHT: tl.constexpr,
 ):
-    """Of eight neighbouring output pixels, a byte each, whether their windows meet the mask.
+    """Of four neighbouring output pixels, a byte each, whether their windows meet the mask.
 
-    The mask [N, height, 8 · words] is read eight pixels at a time, and so is its row of words
-    PAD_LEFT before to KERNEL_WIDTH after each pixel put together by shifting. Columns are one or
-    two input pixels apart, and the output is as wide as the input, or half as wide.
+    The mask [N, HEIGHT, 4 · WORDS] is read four pixels at a time. Windows are put together by
+    shifting; their columns are one or two input pixels apart, and the output is as wide as the
+    input, or half as wide.
     """
-    before = tl.zeros_like(word).to(tl.int64)
+    before = tl.zeros_like(word).to(tl.uint32)
     first = before
     second = before
     after = before
     origin = word * STRIDE_WIDTH
-    for i in tl.static_range(KERNEL_HEIGHT):
-        r = row * STRIDE_HEIGHT - PAD_TOP + i * DILATION_HEIGHT
-        inside = valid & (r >= 0) & (r < height)
-        line = mask + (stream * height + r) * words + origin
-        first = first | tl.load(line, mask=inside, other=0)
+    top = row * STRIDE_HEIGHT - PAD_TOP
+    line = mask + (stream * HEIGHT + top) * WORDS + origin
+    has_before = valid & (origin > 0)
+    has_after = valid & (origin + STRIDE_WIDTH < WORDS)
+    for i in range(KERNEL_HEIGHT):
+        r = top + i * DILATION_HEIGHT
+        on_map = (r >= 0) & (r < HEIGHT)
+        first = first | tl.load(line, mask=valid & on_map, other=0)
         if STRIDE_WIDTH == 2:
-            second = second | tl.load(line + 1, mask=inside, other=0)
+            second = second | tl.load(line + 1, mask=valid & on_map, other=0)
         if PAD_LEFT > 0:
-            before = before | tl.load(line - 1, mask=inside & (origin > 0), other=0)
+            before = before | tl.load(line - 1, mask=has_before & on_map, other=0)
         if KERNEL_WIDTH - PAD_LEFT > STRIDE_WIDTH:
-            last = origin + STRIDE_WIDTH
-            following = tl.load(line + STRIDE_WIDTH, mask=inside & (last < words), other=0)
-            after = after | following
+            after = after | tl.load(line + STRIDE_WIDTH, mask=has_after & on_map, other=0)
+        line += DILATION_HEIGHT * WORDS
     if STRIDE_WIDTH == 1:
         second = after
     low = tl.zeros_like(first)
@@ -76,7 +78,7 @@ def words_reached(
         if STRIDE_WIDTH == 2:
             high = high | _following(first, second, after, j - PAD_LEFT)
     if STRIDE_WIDTH == 2:
-        low = _even_bytes(low) | (_even_bytes(high) << 32)
+        low = _even_bytes(low, high)
     return low
 
 
@@ -91,14 +93,14 @@ def list_words(
     owned,
     pixels,
     leader,
-    lattice_height,
-    lattice_width,
-    out_height,
-    out_width,
-    in_height,
-    in_width,
     row_offset,
     column_offset,
+    LATTICE_HEIGHT: tl.constexpr,
+    LATTICE_WIDTH: tl.constexpr,
+    OUT_HEIGHT: tl.constexpr,
+    OUT_WIDTH: tl.constexpr,
+    IN_HEIGHT: tl.constexpr,
+    IN_WIDTH: tl.constexpr,
     KERNEL_HEIGHT: tl.constexpr,
     KERNEL_WIDTH: tl.constexpr,
     STRIDE_HEIGHT: tl.constexpr,
@@ -113,20 +115,20 @@ def list_words(
     RUN: tl.constexpr,
     LIST_BLOCK: tl.constexpr,
 ):
-    """Lists a share's pixels to compute, eight at a time; clears the others' mask.
+    """Lists a share's pixels to compute, four at a time; clears the others' mask.
 
     Returns:
         How many they are.
     """
-    words = candidates.to(tl.pointer_type(tl.int64))
-    other_words = other_mask.to(tl.pointer_type(tl.int64))
-    bytes_of_word = tl.arange(0, 8)
+    words = candidates.to(tl.pointer_type(tl.uint32))
+    other_words = other_mask.to(tl.pointer_type(tl.uint32))
+    bytes_of_word = tl.arange(0, 4)
     count = 0
-    for start in range(0, owned // 8, LIST_BLOCK):
+    for start in range(0, owned // 4, LIST_BLOCK):
         own = start + tl.arange(0, LIST_BLOCK)
-        word = ((own // (RUN // 8)) * shares + share) * (RUN // 8) + own % (RUN // 8)
-        valid = (own < owned // 8) & (word < pixels // 8)
-        stream, row, column = split_pixel(word, lattice_height, lattice_width // 8)
+        word = ((own // (RUN // 4)) * shares + share) * (RUN // 4) + own % (RUN // 4)
+        valid = (own < owned // 4) & (word < pixels // 4)
+        stream, row, column = split_pixel(word, LATTICE_HEIGHT, LATTICE_WIDTH // 4)
         if CANDIDATES_GIVEN:
             reached = tl.load(words + word, mask=valid, other=0)
         else:
@@ -136,8 +138,8 @@ def list_words(
                 row,
                 column,
                 valid,
-                in_height,
-                in_width // 8,
+                IN_HEIGHT,
+                IN_WIDTH // 4,
                 KERNEL_HEIGHT,
                 KERNEL_WIDTH,
                 STRIDE_HEIGHT,
@@ -153,11 +155,11 @@ def list_words(
         in_word = tl.sum(number, axis=1)
         before = count + tl.cumsum(in_word, 0) - in_word
         place = before[:, None] + tl.cumsum(number, 1) - number
-        pixel = word[:, None] * 8 + bytes_of_word[None, :]
+        pixel = word[:, None] * 4 + bytes_of_word[None, :]
         tl.store(listed + place, pixel, mask=active)
         if leader:
-            out_row = (stream * out_height + row * OUT_STRIDE_HEIGHT + row_offset) * out_width
-            out_column = (column * 8)[:, None] + bytes_of_word[None, :]
+            out_row = (stream * OUT_HEIGHT + row * OUT_STRIDE_HEIGHT + row_offset) * OUT_WIDTH
+            out_column = (column * 4)[:, None] + bytes_of_word[None, :]
             out_pixel = out_row[:, None] + out_column * OUT_STRIDE_WIDTH + column_offset
             cleared = valid[:, None] & ~active
             tl.store(mask + out_pixel, tl.zeros_like(active), mask=cleared)
@@ -176,14 +178,14 @@ def list_pixels(
     owned,
     pixels,
     leader,
-    lattice_height,
-    lattice_width,
-    out_height,
-    out_width,
-    in_height,
-    in_width,
     row_offset,
     column_offset,
+    LATTICE_HEIGHT: tl.constexpr,
+    LATTICE_WIDTH: tl.constexpr,
+    OUT_HEIGHT: tl.constexpr,
+    OUT_WIDTH: tl.constexpr,
+    IN_HEIGHT: tl.constexpr,
+    IN_WIDTH: tl.constexpr,
     KERNEL_HEIGHT: tl.constexpr,
     KERNEL_WIDTH: tl.constexpr,
     STRIDE_HEIGHT: tl.constexpr,
@@ -205,10 +207,10 @@ def list_pixels(
         own = start + tl.arange(0, LIST_BLOCK)
         pixel = ((own // RUN) * shares + share) * RUN + own % RUN
         valid = (own < owned) & (pixel < pixels)
-        stream, row, column = split_pixel(pixel, lattice_height, lattice_width)
+        stream, row, column = split_pixel(pixel, LATTICE_HEIGHT, LATTICE_WIDTH)
         out_row = row * OUT_STRIDE_HEIGHT + row_offset
         out_column = column * OUT_STRIDE_WIDTH + column_offset
-        out_pixel = (stream * out_height + out_row) * out_width + out_column
+        out_pixel = (stream * OUT_HEIGHT + out_row) * OUT_WIDTH + out_column
         if CANDIDATES_GIVEN:
             active = tl.load(candidates + out_pixel, mask=valid, other=False)
         else:
@@ -218,8 +220,8 @@ def list_pixels(
                 row,
                 column,
                 valid,
-                in_height,
-                in_width,
+                IN_HEIGHT,
+                IN_WIDTH,
                 KERNEL_HEIGHT,
                 KERNEL_WIDTH,
                 STRIDE_HEIGHT,

@@ -71,7 +71,7 @@ def enter_frame(
         {**entry, "changed": found["mask"], "value": found["value"]},
         mask,
         ("value",),
-        {**common, "height": frame.shape[1], "width": frame.shape[2], "DILATION": dilation},
+        {**common, "HEIGHT": frame.shape[1], "WIDTH": frame.shape[2], "DILATION": dilation},
         num_warps=4,
         num_stages=1,
     )

@@ -87,8 +87,8 @@ def dilate_kernel(
     value,
     mask,
     pixels,
-    height,
-    width,
+    HEIGHT: tl.constexpr,
+    WIDTH: tl.constexpr,
     C: tl.constexpr,
     NORMALISE: tl.constexpr,
     HAS_CANDIDATES: tl.constexpr,
@@ -103,15 +103,15 @@ def dilate_kernel(
     """
     pixel = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     inside = pixel < pixels
-    stream, row, column = split_pixel(pixel, height, width)
+    stream, row, column = split_pixel(pixel, HEIGHT, WIDTH)
     active = window_reached(
         changed,
         stream,
         row,
         column,
         inside,
-        height,
-        width,
+        HEIGHT,
+        WIDTH,
         DILATION,
         DILATION,
         1,

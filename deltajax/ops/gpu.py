@@ -2,6 +2,7 @@
 
 import functools
 import importlib.metadata
+from typing import Any
 
 import jax
 
@@ -10,7 +11,7 @@ MIN_VERSIONS = {"triton": (3, 6), "jax-triton": (0, 4)}
 
 
 @functools.cache
-def gpus() -> tuple[jax.Device, ...]:
+def gpus() -> tuple[Any, ...]:
     """NVIDIA's GPUs that JAX sees."""
     try:
         return tuple(jax.devices("cuda"))
@@ -36,6 +37,16 @@ def why_not_triton() -> str | None:
                 f"{MIN_CAPABILITY} (Ampere) or newer is needed"
             )
     return None
+
+
+def shared_bytes() -> int:
+    """Of shared memory that a block of threads can have; an H100's where there is no GPU.
+
+    CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
+    """
+    capability = gpus()[0].compute_capability if gpus() else "9.0"
+    kib = {"8.0": 163, "8.7": 163, "9.0": 227, "10.0": 227, "10.3": 227, "11.0": 227}
+    return kib.get(capability, 99) << 10
 
 
 def multiprocessors() -> int:

@@ -11,23 +11,24 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from ..norms import ThresholdNorm
-from ..tensor import DeltaTensor, value_of
-from ..triton_kernels.arguments import Affine
-from ..triton_kernels.arguments import Window as KernelWindow
-from ..triton_kernels.configuration import (
+from deltajax.triton_kernels.arguments import Affine
+from deltajax.triton_kernels.arguments import Window as KernelWindow
+from deltajax.triton_kernels.configuration import (
     ConvolutionConfig,
     ConvolutionShape,
     choose_convolution_config,
 )
-from ..triton_kernels.convolution import ARRIVALS, Epilogue, Lattice, convolve
-from ..triton_kernels.interpreter import interpreting
-from ..triton_kernels.pixelwise import MAX_INPUTS, MAX_OTHERS, compute_pixels
-from ..triton_kernels.pointwise import pointwise_kernel
-from ..triton_kernels.sparsify import enter_frame
+from deltajax.triton_kernels.convolution import ARRIVALS, Epilogue, Lattice, convolve
+from deltajax.triton_kernels.interpreter import interpreting
+from deltajax.triton_kernels.pixelwise import MAX_INPUTS, MAX_OTHERS, compute_pixels
+from deltajax.triton_kernels.pointwise import pointwise_kernel
+from deltajax.triton_kernels.sparsify import enter_frame
+
+from ..norms import ThresholdNorm
+from ..tensor import DeltaTensor, value_of
 from .convolution import Convolution
 from .function import Function, Updated
-from .gpu import multiprocessors
+from .gpu import multiprocessors, shared_bytes
 from .identity import Concatenation, Identity
 from .pooling import AveragePooling, MaxPooling
 from .resizing import Resizing
@@ -188,7 +189,8 @@ def _kernel_window(window: Window):
 def _convolve(update: _Update) -> Outcome:
     operation = update.function.neighbourhood
     assert isinstance(operation, Convolution)
-    lattice = Lattice(update.cached.shape[1:3])
+    _, height, width, _ = update.cached.shape
+    lattice = Lattice((height, width))
     return _convolve_lattice(update, operation, lattice, update.cached, None)
 
 
@@ -269,6 +271,7 @@ def convolution_shape(
         taps=rows * columns,
         itemsize=jnp.dtype(kernel.dtype).itemsize,
         multiprocessors=INTERPRETED_PROGRAMS if interpreting() else multiprocessors(),
+        shared_bytes=shared_bytes(),
     )
 
 

@@ -2,9 +2,12 @@
 
 Run as a program in a process without TRITON_INTERPRET:
 
-    python -m tests.triton_kernels.launches MODEL DTYPE HEIGHT WIDTH STREAMS CAPABILITY...
+    python -m tests.triton_kernels.launches network MODEL DTYPE HEIGHT WIDTH STREAMS CAPABILITY...
+    python -m tests.triton_kernels.launches tiles CAPABILITY...
+    python -m tests.triton_kernels.launches pixelwise CAPABILITY...
 
-compiles every kernel that a network launches, and prints a line of JSON for each.
+compiles every kernel that a network launches, the convolution kernel with every tile that a
+configuration can have, or all other kernels, and prints a line of JSON for each.
 """
 
 import contextlib
@@ -113,11 +116,109 @@ def launches_of_network(name: str, dtype: str, shape: tuple[int, ...]) -> list[L
     return launches_of(lambda v, x: model.apply(v, x, mutable=["delta"]), variables, frame)
 
 
+def launches_of_tiles() -> list[Launch]:
+    """A convolution with a norm and a residual, in every tile, dtype and precision."""
+    from deltajax.ops import update_triton
+    from deltajax.triton_kernels.configuration import TILES, cut
+
+    launches: list[Launch] = []
+    struct = jax.ShapeDtypeStruct
+    for tile in TILES:
+        for dtype, precision in (
+            ("float32", None),
+            ("float32", jax.lax.Precision.HIGHEST),
+            ("bfloat16", None),
+        ):
+            for size, features, shape in ((3, 256, (2, 36, 48)), (1, 64, (8, 144, 192))):
+                kernel = struct((size, size, 64, features), dtype)
+                out = (*shape, features)
+                case = update_triton.convolution_shape(kernel, 1, out, out[1:3])
+                narrow = tile._replace(block_n=min(tile.block_n, features))
+                update = _convolution_update(size, precision)
+                with update_triton.configured(cut(case, narrow, 8)):
+                    launches += launches_of(
+                        update,
+                        struct((*shape, 64), dtype),
+                        kernel,
+                        struct(out, dtype),
+                        struct((features,), "float32"),
+                        struct(shape, "bool"),
+                        struct(out, dtype),
+                    )
+    return launches
+
+
+def _convolution_update(size: int, precision: Any) -> Callable[..., Any]:
+    from deltajax.ops import update_triton
+    from deltajax.ops.convolution import Convolution
+    from deltajax.ops.function import Function
+    from deltajax.ops.tail import Norm, Tail
+    from deltajax.ops.windows import Window
+    from deltajax.tensor import DeltaTensor
+
+    border = (size // 2, size // 2)
+    window = Window((size, size), (1, 1), (border, border))
+
+    def update(x: Any, kernel: Any, cached: Any, ones: Any, mask: Any, residual: Any) -> Any:
+        tail = Tail(
+            others=(DeltaTensor(residual, mask),),
+            combine=jnp.add,
+            activation=jax.nn.relu,
+            norm=Norm(ones, ones, ones, ones, 1e-5),
+        )
+        operation = Convolution(kernel, window, precision=precision)
+        function = Function(operation, tail, (DeltaTensor(x, mask),))
+        arrivals = update_triton.arrivals_of(function)
+        return update_triton.update_triton(function, cached, 0.1, "max", arrivals)
+
+    return update
+
+
+def launches_without_products() -> list[Launch]:
+    """What the cases of the tests launch beside convolutions, and frames that enter."""
+    from deltajax.layers import Sparsify
+    from deltajax.ops.update import update
+    from tests.cases import CASES
+
+    launches: list[Launch] = []
+    for case in CASES:
+        for dtype in ("float32", "bfloat16"):
+            parameters = case.make_parameters(np.random.default_rng(0), dtype)
+            tensors = tuple(_tensor(shape, dtype) for shape in case.shapes)
+
+            def run(parameters: Any, tensors: Any, case: Any = case) -> Any:
+                function = case.function(parameters, tensors)
+                cached = jnp.zeros(function.output_shape, tensors[0].dtype)
+                return update(function, cached, 0.1, "l2", "triton")
+
+            launches += launches_of(run, parameters, tensors)
+    for dtype, dilation in (("uint8", 1), ("uint8", 7), ("float32", 3)):
+        layer = Sparsify(
+            dilation=dilation, mean=(0.5,), std=(0.2,), dtype=jnp.float32, implementation="triton"
+        )
+        frame = jax.ShapeDtypeStruct((2, 64, 96, 3), dtype)
+        launches += launches_of(lambda x, layer=layer: layer.apply({}, x, mutable=["delta"]), frame)
+    return [launch for launch in launches if launch.name != "convolution_kernel"]
+
+
+def _tensor(shape: tuple[int, ...], dtype: str) -> Any:
+    from deltajax.tensor import DeltaTensor
+
+    struct = jax.ShapeDtypeStruct
+    return DeltaTensor(struct(shape, dtype), struct(shape[:3], "bool"))
+
+
 def main(arguments: list[str]) -> None:
     from tests.triton_kernels.ahead_of_time import compile_for
 
-    name, dtype, height, width, streams, *capabilities = arguments
-    launches = launches_of_network(name, dtype, (int(streams), int(height), int(width), 3))
+    what, *rest = arguments
+    if what == "network":
+        name, dtype, height, width, streams, *capabilities = rest
+        shape = (int(streams), int(height), int(width), 3)
+        launches = launches_of_network(name, dtype, shape)
+    else:
+        launches = launches_of_tiles() if what == "tiles" else launches_without_products()
+        capabilities = rest
     for key, launch in {launch.key: launch for launch in launches}.items():
         signature, constants = launch.signature_and_constants()
         for capability in map(int, capabilities):

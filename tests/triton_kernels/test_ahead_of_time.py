@@ -1,0 +1,61 @@
+"""Every kernel that can be launched compiles for every generation of GPUs, within its limits."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.triton_kernels.ahead_of_time import SHARED_LIMIT
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def compiled(*arguments: str) -> list[dict[str, Any]]:
+    """What `tests.triton_kernels.launches` reports, from a process without the interpreter."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    output = subprocess.run(
+        [sys.executable, "-m", "tests.triton_kernels.launches", *arguments],
+        cwd=ROOT,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    reports = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    assert reports
+    return reports
+
+
+def check(reports: list[dict[str, Any]], spill_bytes: int) -> None:
+    errors = [report for report in reports if "error" in report]
+    assert not errors
+    for report in reports:
+        assert report["shared_bytes"] <= SHARED_LIMIT[report["capability"]], report["key"]
+        assert report["spill_bytes"] <= spill_bytes, report["key"]
+
+
+@pytest.mark.parametrize("capability", ["80", "90", "100"])
+def test_every_tile(capability):
+    reports = compiled("tiles", capability)
+    check(reports, spill_bytes=1024)
+    # The tiles that most of a network's time is spent in.
+    small = [r for r in reports if "'BLOCK_M': 64, 'BLOCK_N': 64" in r["key"]]
+    assert small
+    check(small, spill_bytes=64)
+
+
+@pytest.mark.parametrize("capability", ["80", "90", "100"])
+def test_operations_without_products(capability):
+    check(compiled("pixelwise", capability), spill_bytes=0)
+
+
+def test_a_network():
+    reports = compiled("network", "pose_resnet50", "bfloat16", "576", "768", "8", "90")
+    check(reports, spill_bytes=1024)
+    assert {report["key"].split()[0] for report in reports} == {
+        "convolution_kernel", "pixelwise_kernel", "sparsify_kernel"
+    }  # fmt: skip

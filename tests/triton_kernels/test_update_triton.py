@@ -1,0 +1,226 @@
+"""What is peculiar to the Triton kernels: selection, limits, networks, the entry."""
+
+import importlib.metadata
+import types
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+import deltajax as dj
+from deltajax.ops import gpu, update_triton
+from deltajax.ops import update as update_module
+from deltajax.ops.function import Function
+from deltajax.ops.identity import Identity
+from deltajax.ops.tail import Tail
+from deltajax.ops.update import update
+from deltajax.tensor import DeltaTensor
+from deltajax.triton_kernels import configuration, convolution, pixelwise, sparsify
+from deltajax.triton_kernels.configuration import TILES, ConvolutionShape, candidates, cut, rule
+from tests.cases import BY_NAME
+from tests.helpers import dense_frames, random_variables, relative_error
+from tests.ops import test_update
+
+
+class Network(nn.Module):
+    """An entry with dilation, and one of every kernel."""
+
+    implementation: str = "triton"
+    threshold: float = 0.0
+    dilation: int = 3
+
+    @nn.compact
+    def __call__(self, x):
+        shared: Any = {"threshold": self.threshold, "implementation": self.implementation}
+        entry: Any = {"mean": (0.45,), "std": (0.25,), "dtype": jnp.float32}
+        x = dj.Sparsify(dilation=self.dilation, name="entry", **entry, **shared)(x)
+        x = dj.Conv(8, 3, 2, norm=dj.BatchNorm(parent=None), activation="relu", **shared)(x)
+        y = dj.Conv(8, 3, feature_group_count=8, activation="relu6", **shared)(x)
+        y = dj.Conv(8, 1, activation="hard_swish", **shared)(y, x)
+        x = dj.Concat(**shared)(x, y)
+        x = dj.ConvTranspose(4, 4, 2, **shared)(x)
+        x = dj.AvgPool(2, 2, **shared)(dj.Upsample(2, "bilinear", **shared)(x))
+        return jnp.mean(dj.Densify()(x), axis=(1, 2))
+
+
+def frames_of(seed: int = 0) -> np.ndarray:
+    """uint8 [5, 2, 16, 24, 3], still but for a patch."""
+    rng = np.random.default_rng(seed)
+    frames = np.repeat(rng.integers(0, 256, (1, 2, 16, 24, 3), np.uint8), 5, axis=0)
+    for step in range(1, 5):
+        frames[step:, :, 3 : 6 + step, 5:11] = rng.integers(0, 256, (2, 3 + step, 6, 3), np.uint8)
+    return frames
+
+
+@pytest.mark.parametrize("dilation", [1, 3])
+def test_a_network_at_threshold_zero_is_dense(dilation):
+    model, frames = Network(dilation=dilation), frames_of()
+    variables = random_variables(model, frames[0])
+    outputs, delta = dj.scan_frames(model, variables, frames)
+    assert relative_error(outputs, dense_frames(model, variables, frames)) <= 1e-5
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(delta))
+
+
+def test_masks_and_maps_are_those_of_the_other_implementations():
+    frames = frames_of(1)
+    present = np.array([[1, 1], [0, 1], [1, 0], [0, 0], [1, 1]], bool)
+    results = []
+    for implementation in ("triton", "xla"):
+        model = Network(implementation, threshold=0.1)
+        variables = random_variables(model, frames[0])
+        results.append(
+            dj.scan_frames(model, variables, frames, present=present, collect=("masks",))
+        )
+    for triton, xla in zip(*map(jax.tree.leaves, results), strict=True):
+        triton, xla = np.asarray(triton), np.asarray(xla)
+        if triton.dtype == bool:
+            np.testing.assert_array_equal(triton, xla)
+        else:
+            seen = np.isfinite(xla)
+            assert relative_error(np.where(seen, triton, 0), np.where(seen, xla, 0)) <= 1e-5
+
+
+@pytest.mark.parametrize("name", ["three_streams_3x3_residual", "bilinear_x2", "grouped_3x3"])
+def test_maps_that_need_64_bits(name, monkeypatch):
+    """The kernels' 64-bit indices, on maps that do not need them."""
+    for module in (convolution, pixelwise, sparsify):
+        monkeypatch.setattr(module, "INT32_LIMIT", 1)
+    test_update.check(BY_NAME[name], "triton", "max", "float32")
+
+
+def test_more_channels_than_a_block_holds(monkeypatch):
+    """Two passes: the norm of a pixel is known after the first."""
+    monkeypatch.setattr(pixelwise, "BLOCK", 16)
+    for norm in ("max", "l2"):
+        test_update.check(BY_NAME["add"], "triton", norm, "float32")
+
+
+def test_tails_without_a_kernel_are_computed_densely():
+    case = BY_NAME["elementwise"]
+    tensors = tuple(DeltaTensor(jnp.ones(s), jnp.ones(s[:3], bool)) for s in case.shapes)
+    function = case.function({}, tensors)
+    assert not update_triton.supports(function, jnp.ones(function.output_shape))
+    case = BY_NAME["add"]
+    tensors = tuple(DeltaTensor(jnp.ones(s), jnp.ones(s[:3], bool)) for s in case.shapes)
+    assert update_triton.supports(case.function({}, tensors), jnp.ones(case.shapes[0]))
+
+
+def test_dtypes_that_kernels_do_not_know():
+    x = DeltaTensor(jnp.ones((1, 4, 4, 2), jnp.float8_e4m3fn), jnp.ones((1, 4, 4), bool))
+    function = Function(Identity(), Tail(), (x,))
+    with pytest.raises(ValueError, match=r"float8_e4m3fn; it knows float32, bfloat16, float16"):
+        update(function, x.value, 0.0, "max", "triton")
+
+
+@pytest.fixture
+def another_machine(monkeypatch):
+    """Sets the GPU's compute capability and the installed versions (None: not installed)."""
+
+    def become(capability: str | None, versions: dict[str, str | None]) -> None:
+        found = types.SimpleNamespace(device_kind="a GPU", compute_capability=capability)
+        monkeypatch.setattr(gpu, "gpus", lambda: (found,) if capability else ())
+        monkeypatch.setattr(update_module, "gpus", gpu.gpus)
+
+        def version(name: str) -> str:
+            if versions[name] is None:
+                raise importlib.metadata.PackageNotFoundError(name)
+            return str(versions[name])
+
+        monkeypatch.setattr(importlib.metadata, "version", version)
+        gpu.why_not_triton.cache_clear()
+        update_module._warn.cache_clear()
+
+    yield become
+    monkeypatch.undo()
+    gpu.why_not_triton.cache_clear()
+
+
+GOOD = {"triton": "3.7.1", "jax-triton": "0.4.1"}
+
+
+@pytest.mark.parametrize(
+    ("capability", "versions", "message"),
+    [
+        ("7.5", GOOD, r"a GPU has compute capability 7.5, but 8.0 \(Ampere\) or newer is needed"),
+        ("9.0", GOOD | {"jax-triton": "0.3.1"}, r"jax-triton is 0.3.1, but jax-triton >= 0.4"),
+        ("9.0", GOOD | {"triton": "3.5.0"}, r"triton is 3.5.0, but triton >= 3.6 is needed"),
+        ("9.0", GOOD | {"triton": None}, r'not installed: pip install "deltajax\[gpu\]"'),
+    ],
+)
+def test_machines_without_kernels(another_machine, capability, versions, message):
+    another_machine(capability, versions)
+    x = DeltaTensor(jnp.ones((1, 4, 4, 2)), jnp.ones((1, 4, 4), bool))
+    function = Function(Identity(), Tail(), (x,))
+    with pytest.raises(ValueError, match=r'implementation="triton" cannot run: .*' + message):
+        update(function, x.value, 0.0, "max", "triton")
+    with pytest.warns(UserWarning, match=r"without its Triton kernels.*" + message):
+        updated = update(function, x.value, 0.0, "max", "auto")
+    assert updated.mask.shape == (1, 4, 4)
+    update(function, x.value, 0.0, "max", "auto")  # a second warning would be an error
+
+
+def test_auto_is_xla_without_a_gpu(another_machine):
+    another_machine(None, GOOD)
+    assert not update_module.use_triton()
+
+
+SHAPES = tuple(
+    ConvolutionShape(pixels, channels, features, groups, taps, itemsize, 132, shared)
+    for pixels, channels, features, groups, taps in (
+        (1, 1, 1, 1, 9),
+        (27648, 64, 64, 1, 9),
+        (221184, 64, 256, 1, 1),
+        (3456, 512, 512, 1, 9),
+        (432, 2048, 512, 1, 1),
+        (1 << 22, 3, 64, 1, 49),
+        (5000, 8, 16, 4, 9),
+    )
+    for itemsize in (2, 4)
+    for shared in (99 << 10, 227 << 10)
+)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.key)
+def test_configurations_fit(shape):
+    for config in (rule(shape), *candidates(shape), *(cut(shape, tile, 8) for tile in TILES)):
+        blocks = shape.groups * -(-shape.group_features // config.block_n)
+        step = (config.block_m + config.block_n) * config.block_k * shape.itemsize
+        assert config.num_stages == 1 or config.num_stages * step <= shape.shared_bytes
+        assert config.run % 4 == 0
+        steps = shape.taps * -(-shape.group_channels // config.block_k)
+        assert config.splits == 1 or steps >= 4 * config.splits
+        assert config.shares * config.splits <= max(4 * shape.multiprocessors // blocks, 1)
+
+
+def test_a_table_goes_before_the_rule(tmp_path, monkeypatch):
+    shape = SHAPES[1]
+    chosen = cut(shape, TILES[-1], 2)
+    table = tmp_path / "table.json"
+    entry = {name: getattr(chosen, name) for name in chosen.__dataclass_fields__}
+    table.write_text('{"convolutions": ' + f'{{"{shape.key}": {entry}}}}}'.replace("'", '"'))
+    assert chosen != rule(shape)
+    monkeypatch.setenv(configuration.TABLE_VARIABLE, str(table))
+    assert configuration.choose_convolution_config(shape) == chosen
+    assert configuration.choose_convolution_config(SHAPES[3]) == rule(SHAPES[3])
+    monkeypatch.setenv(configuration.TABLE_VARIABLE, str(tmp_path / "missing.json"))
+    with pytest.raises(ValueError, match=r"missing.json, which is no table.*tune_kernels"):
+        configuration.choose_convolution_config(shape)
+
+
+@pytest.mark.parametrize(
+    ("precision", "word"),
+    [
+        (None, "tf32"),
+        (jax.lax.Precision.DEFAULT, "tf32"),
+        ("tensorfloat32", "tf32"),
+        (jax.lax.Precision.HIGHEST, "tf32x3"),
+        (("default", "highest"), "tf32x3"),
+    ],
+)
+def test_precision(precision, word):
+    assert update_triton._precision(precision) == word
+    with jax.default_matmul_precision("float32"):
+        assert update_triton._precision(None) == "tf32x3"
