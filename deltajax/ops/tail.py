@@ -53,15 +53,22 @@ class Tail:
     dtype: jnp.dtype | None = None
     norm: Norm | None = None
 
+    def folded(self) -> "Tail":
+        """The same with the norm as a scale and a shift, for those who use it many times."""
+        if self.norm is None:
+            return self
+        scale, shift = self.norm.scale_and_shift()
+        return dataclasses.replace(self, scale=scale, shift=shift, norm=None)
+
     def __call__(self, z: jax.Array, others: Sequence[jax.Array]) -> jax.Array:
         """The tail of z, [..., C], with the others at the same pixels."""
         dtype = self.dtype or z.dtype
         z = z.astype(jnp.promote_types(z.dtype, jnp.float32))
-        scale, shift = self.norm.scale_and_shift() if self.norm else (self.scale, self.shift)
-        if scale is not None:
-            z = z * scale
-        if shift is not None:
-            z = z + shift
+        tail = self.folded()
+        if tail.scale is not None:
+            z = z * tail.scale
+        if tail.shift is not None:
+            z = z + tail.shift
         if self.combine is not None:
             z = self.combine(z, *others)
         if self.activation is not None:

@@ -84,7 +84,24 @@ def make_frames(
     return frames
 
 
-def check(case: Case, implementation: Any, norm: Any, dtype: str) -> None:
+def check(
+    case: Case,
+    implementation: Any,
+    norm: Any,
+    dtype: str,
+    precision: str = "highest",
+    tolerance: tuple[float, float] | None = None,
+) -> None:
+    """An implementation against the specification, at threshold zero and above.
+
+    Args:
+        case: the update point.
+        implementation: of the update.
+        norm: of differences.
+        dtype: of the maps.
+        precision: of the implementation's float32 products; the specification's are exact.
+        tolerance: in place of TOLERANCE.
+    """
     seed = zlib.crc32(case.name.encode())
     kinds = INTERPRETED_FRAMES if implementation == "triton" and interpreting() else FRAMES
     parameters = case.make_parameters(np.random.default_rng(seed), dtype)
@@ -98,18 +115,21 @@ def check(case: Case, implementation: Any, norm: Any, dtype: str) -> None:
         functools.partial(run, functools.partial(update, implementation=implementation))
     )
     dense = jax.jit(lambda parameters, tensors: case.function(parameters, tensors).dense())
-    maps = [np.asarray(dense(parameters, tensors), np.float64) for tensors in frames]
+    with jax.default_matmul_precision("highest"):
+        maps = [np.asarray(dense(parameters, tensors), np.float64) for tensors in frames]
     unseen = jnp.full(maps[0].shape, jnp.inf, dtype)
     steps = [pixel_norm(b - a, norm) for a, b in itertools.pairwise(maps)]
     above_zero = float(np.median(np.concatenate([step[step > 1e-3] for step in steps])))
 
-    relative, ambiguous = TOLERANCE[dtype]
+    relative, ambiguous = tolerance or TOLERANCE[dtype]
     for threshold in (0.0, above_zero):
         cached, kept = unseen, 0
         for number, (kind, tensors) in enumerate(zip(kinds, frames, strict=True)):
             threshold_array = jnp.float32(threshold)
-            expected = specification(parameters, tensors, cached, threshold_array)
-            actual = tested(parameters, tensors, cached, threshold_array)
+            with jax.default_matmul_precision("highest"):
+                expected = specification(parameters, tensors, cached, threshold_array)
+            with jax.default_matmul_precision(precision):
+                actual = tested(parameters, tensors, cached, threshold_array)
             check_specification(expected, maps[number], cached, threshold, norm)
 
             np.testing.assert_array_equal(actual.computed, expected.computed)

@@ -204,8 +204,9 @@ def launches_without_products() -> list[Launch]:
 def _tensor(shape: tuple[int, ...], dtype: str) -> Any:
     from deltajax.tensor import DeltaTensor
 
-    struct = jax.ShapeDtypeStruct
-    return DeltaTensor(struct(shape, dtype), struct(shape[:3], "bool"))
+    value: Any = jax.ShapeDtypeStruct(shape, dtype)
+    mask: Any = jax.ShapeDtypeStruct(shape[:3], "bool")
+    return DeltaTensor(value, mask)
 
 
 def main(arguments: list[str]) -> None:

@@ -31,6 +31,7 @@ def compiled(*arguments: str) -> list[dict[str, Any]]:
 
 
 def check(reports: list[dict[str, Any]], spill_bytes: int) -> None:
+    assert reports
     errors = [report for report in reports if "error" in report]
     assert not errors
     for report in reports:
@@ -41,16 +42,17 @@ def check(reports: list[dict[str, Any]], spill_bytes: int) -> None:
 @pytest.mark.parametrize("capability", ["80", "90", "100"])
 def test_every_tile(capability):
     reports = compiled("tiles", capability)
-    check(reports, spill_bytes=1024)
+    # Exact float32 takes three products of split operands, and more registers than there are.
+    check(reports, spill_bytes=2048)
+    fast = [report for report in reports if "tf32x3" not in report["key"]]
+    check(fast, spill_bytes=1024)
     # The tiles that most of a network's time is spent in.
-    small = [r for r in reports if "'BLOCK_M': 64, 'BLOCK_N': 64" in r["key"]]
-    assert small
-    check(small, spill_bytes=64)
+    check([r for r in fast if "'BLOCK_M': 64, 'BLOCK_N': 64" in r["key"]], spill_bytes=0)
 
 
 @pytest.mark.parametrize("capability", ["80", "90", "100"])
 def test_operations_without_products(capability):
-    check(compiled("pixelwise", capability), spill_bytes=0)
+    check(compiled("pixelwise", capability), spill_bytes=64)
 
 
 def test_a_network():
