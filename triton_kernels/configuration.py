@@ -23,6 +23,7 @@ class ConvolutionShape:
         groups: of channels that do not mix.
         taps: of the kernel, KH · KW.
         itemsize: bytes of a number of the map.
+        exact: whether products are exact float32.
         multiprocessors: of the GPU.
         shared_bytes: of shared memory that a program can have.
     """
@@ -33,13 +34,14 @@ class ConvolutionShape:
     groups: int
     taps: int
     itemsize: int
+    exact: bool
     multiprocessors: int
     shared_bytes: int
 
     @property
     def key(self) -> str:
         """In a table."""
-        return "_".join(str(value) for value in dataclasses.astuple(self))
+        return "_".join(str(int(value)) for value in dataclasses.astuple(self))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +101,9 @@ def rule(shape: ConvolutionShape) -> ConvolutionConfig:
     rows for BLOCK_M · BLOCK_N products, and what the second-level cache delivers is the limit.
     """
     features = _power_of_two(shape.group_features)
+    if shape.exact:
+        # Three products of split operands take more registers than large tiles leave.
+        return cut(shape, Tile(64, min(features, 64), 8, 1), 8)
     wide = shape.pixels >= 256 * shape.multiprocessors
     if shape.groups > 1 or features <= 64:
         return cut(shape, Tile(64, min(features, 64), 4, 3), 8)
@@ -113,6 +118,8 @@ def candidates(shape: ConvolutionShape) -> list[ConvolutionConfig]:
     features = _power_of_two(shape.group_features)
     found: dict[ConvolutionConfig, None] = {}
     for tile in TILES:
+        if shape.exact and tile.block_m * tile.block_n > 64 * 64:
+            continue
         fits = tile.block_n <= max(features, 64) and (features <= 256 or tile.block_n <= 128)
         if not fits or shape.groups * -(-shape.group_features // tile.block_n) > 32:
             continue

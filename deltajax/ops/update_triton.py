@@ -224,7 +224,10 @@ def _convolve_lattice(
 ) -> Outcome:
     """The convolution at a lattice of output pixels."""
     x, tail = update.function.values[0], update.function.tail
-    shape = convolution_shape(operation.kernel, operation.groups, value.shape, lattice.size)
+    precision = _precision(operation.precision)
+    shape = convolution_shape(
+        operation.kernel, operation.groups, value.shape, lattice.size, precision
+    )
     candidates, given, other_mask = update.candidates
     others = [value_of(other) for other in tail.others]
     epilogue = Epilogue(_affine(tail), others[0] if others else None, _pointwise_of(tail))
@@ -243,7 +246,7 @@ def _convolve_lattice(
         lattice,
         update.threshold,
         update.norm,
-        _precision(operation.precision),
+        precision,
         _chosen or choose_convolution_config(shape),
     )
 
@@ -253,6 +256,7 @@ def convolution_shape(
     groups: int,
     out: tuple[int, ...],
     lattice: tuple[int, ...],
+    precision: str = "tf32",
 ) -> ConvolutionShape:
     """What a configuration is chosen by.
 
@@ -261,6 +265,7 @@ def convolution_shape(
         groups: of channels that do not mix.
         out: [N, H, W, C] of the output.
         lattice: rows and columns of it that one call computes.
+        precision: of float32 products, as `tl.dot` has it.
     """
     rows, columns, group_channels, features = kernel.shape
     return ConvolutionShape(
@@ -270,6 +275,7 @@ def convolution_shape(
         groups=groups,
         taps=rows * columns,
         itemsize=jnp.dtype(kernel.dtype).itemsize,
+        exact=precision != "tf32" and kernel.dtype == jnp.float32,
         multiprocessors=INTERPRETED_PROGRAMS if interpreting() else multiprocessors(),
         shared_bytes=shared_bytes(),
     )

@@ -119,25 +119,22 @@ def launches_of_network(name: str, dtype: str, shape: tuple[int, ...]) -> list[L
 def launches_of_tiles() -> list[Launch]:
     """A convolution with a norm and a residual, in every tile, dtype and precision."""
     from deltajax.ops import update_triton
-    from deltajax.triton_kernels.configuration import TILES, cut
+    from deltajax.triton_kernels.configuration import TILES, candidates, cut, rule
 
     launches: list[Launch] = []
     struct = jax.ShapeDtypeStruct
-    for tile in TILES:
-        for dtype, precision in (
-            ("float32", None),
-            ("float32", jax.lax.Precision.HIGHEST),
-            ("bfloat16", None),
-        ):
-            for size, features, shape in ((3, 256, (2, 36, 48)), (1, 64, (8, 144, 192))):
-                kernel = struct((size, size, 64, features), dtype)
-                out = (*shape, features)
-                case = update_triton.convolution_shape(kernel, 1, out, out[1:3])
-                narrow = tile._replace(block_n=min(tile.block_n, features))
-                update = _convolution_update(size, precision)
-                with update_triton.configured(cut(case, narrow, 8)):
+    for dtype, precision in (("float32", "tf32"), ("float32", "tf32x3"), ("bfloat16", "tf32")):
+        for size, features, shape in ((3, 256, (2, 36, 48)), (1, 64, (8, 144, 192))):
+            kernel = struct((size, size, 64, features), dtype)
+            out = (*shape, features)
+            case = update_triton.convolution_shape(kernel, 1, out, out[1:3], precision)
+            exact = jax.lax.Precision.HIGHEST if precision == "tf32x3" else None
+            tiles = [tile._replace(block_n=min(tile.block_n, features)) for tile in TILES]
+            configs = [] if case.exact else [cut(case, tile, 8) for tile in tiles]
+            for config in dict.fromkeys([rule(case), *candidates(case), *configs]):
+                with update_triton.configured(config):
                     launches += launches_of(
-                        update,
+                        _convolution_update(size, exact),
                         struct((*shape, 64), dtype),
                         kernel,
                         struct(out, dtype),

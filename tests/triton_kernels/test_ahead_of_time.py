@@ -42,12 +42,10 @@ def check(reports: list[dict[str, Any]], spill_bytes: int) -> None:
 @pytest.mark.parametrize("capability", ["80", "90", "100"])
 def test_every_tile(capability):
     reports = compiled("tiles", capability)
-    # Exact float32 takes three products of split operands, and more registers than there are.
-    check(reports, spill_bytes=2048)
+    check(reports, spill_bytes=1024)
     fast = [report for report in reports if "tf32x3" not in report["key"]]
-    check(fast, spill_bytes=1024)
-    # The tiles that most of a network's time is spent in.
-    check([r for r in fast if "'BLOCK_M': 64, 'BLOCK_N': 64" in r["key"]], spill_bytes=0)
+    # The tiles that most of a network's time is spent in: a few numbers, outside the loop.
+    check([r for r in fast if "'BLOCK_M': 64, 'BLOCK_N': 64" in r["key"]], spill_bytes=64)
 
 
 @pytest.mark.parametrize("capability", ["80", "90", "100"])

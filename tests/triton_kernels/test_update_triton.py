@@ -167,7 +167,7 @@ def test_auto_is_xla_without_a_gpu(another_machine):
 
 
 SHAPES = tuple(
-    ConvolutionShape(pixels, channels, features, groups, taps, itemsize, 132, shared)
+    ConvolutionShape(pixels, channels, features, groups, taps, itemsize, exact, 132, shared)
     for pixels, channels, features, groups, taps in (
         (1, 1, 1, 1, 9),
         (27648, 64, 64, 1, 9),
@@ -177,7 +177,7 @@ SHAPES = tuple(
         (1 << 22, 3, 64, 1, 49),
         (5000, 8, 16, 4, 9),
     )
-    for itemsize in (2, 4)
+    for itemsize, exact in ((2, False), (4, False), (4, True))
     for shared in (99 << 10, 227 << 10)
 )
 
