@@ -15,14 +15,27 @@ class DeltaTensor(flax.struct.PyTreeNode):
     Attributes:
         value: [N, H, W, C], complete and valid everywhere, not only where the mask is on.
         mask: [N, H, W], the pixels that changed in this frame.
-        arrivals: zeros in which the kernels of a GPU count, handed from one update to the next, or
-            None. To clear memory for each of them would take longer than many an update.
     """
 
     # Not annotated with shapes: scan and vmap give both a further axis in front.
     value: jax.Array
     mask: jax.Array
-    arrivals: jax.Array | None = None
+
+    @property
+    def arrivals(self) -> jax.Array | None:
+        """Zeros in which the kernels of a GPU count, handed from one update to the next.
+
+        To clear memory for each of them would take longer than many an update. They are no part
+        of the pytree: what carries, maps or replaces a `DeltaTensor` drops them, and the next
+        update makes new ones.
+        """
+        return self.__dict__.get("_arrivals")
+
+    def with_arrivals(self, arrivals: jax.Array | None) -> "DeltaTensor":
+        """The same map and mask with these zeros."""
+        other = self.replace()
+        object.__setattr__(other, "_arrivals", arrivals)
+        return other
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -12,6 +12,8 @@ from .configuration import ConvolutionConfig
 from .convolution_kernel import convolution_kernel
 from .launch import launch
 
+MAX_KERNEL = 31
+"""Rows and columns of a kernel: a program keeps a bit for each of them."""
 ARRIVALS = 16384
 """Counters that are enough for most convolutions; others clear some of their own."""
 
@@ -113,7 +115,7 @@ def convolve(
     counters = jnp.zeros(1, jnp.int32)
     if team > 1:
         needed = config.shares * tiles * (blocks + 1)
-        counters = arrivals if needed <= ARRIVALS else jnp.zeros(needed, jnp.int32)
+        counters = arrivals if needed <= arrivals.size else jnp.zeros(needed, jnp.int32)
     operands = {
         "x": x,
         "weights": weights,

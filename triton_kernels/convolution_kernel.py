@@ -323,7 +323,7 @@ def convolution_kernel(
             BLOCK_K,
         )
         tile_arrivals = arrivals + (share * all_tiles + tile) * (BLOCKS + 1)
-        finishing = tile < tiles
+        finishing = tile < tiles  # always, unless others compute parts of this tile, too
         if SPLITS > 1 and ways > 1:
             size = BLOCK_M * BLOCK_N
             team = partial_sums + (share * SPLITS).to(tl.int64) * BLOCKS * size + block * size

@@ -68,9 +68,10 @@ def scaled(
     """
     if EPSILON is not None:
         factor = tl.load(scale + channel, mask=valid, other=0.0).to(tl.float32)
-        factor *= tl.rsqrt(tl.load(variance + channel, mask=valid, other=1.0) + EPSILON)
+        spread = tl.load(variance + channel, mask=valid, other=1.0).to(tl.float32)
+        factor *= tl.rsqrt(spread + EPSILON)
         offset = tl.load(shift + channel, mask=valid, other=0.0).to(tl.float32)
-        offset -= tl.load(mean + channel, mask=valid, other=0.0) * factor
+        offset -= tl.load(mean + channel, mask=valid, other=0.0).to(tl.float32) * factor
         block = block * factor[None, :] + offset[None, :]
     else:
         if HAS_SCALE:

@@ -312,8 +312,9 @@ def pixelwise_kernel(
                     DILATION_WIDTH,
                     WIDE,
                 )
-                # The specification rounds to the input's dtype before the tail.
-                new = new.to(x0.dtype.element_ty).to(tl.float32)
+                if KIND != "concatenation":
+                    # The specification rounds to the input's dtype before the tail.
+                    new = new.to(x0.dtype.element_ty).to(tl.float32)
                 new = scaled(
                     new,
                     scale,

@@ -68,7 +68,10 @@ class _ConvolutionLayer(UpdatePoint):
             bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
         activation = resolve_activation(self.label, self.activation)
         value, kernel = promote_dtype(value_of(x), kernel, dtype=self.dtype)
-        x = x.replace(value=value) if isinstance(x, DeltaTensor) else value
+        if isinstance(x, DeltaTensor):
+            x = x.replace(value=value).with_arrivals(x.arrivals)
+        else:
+            x = value
         operation = self.neighbourhood(kernel, *x.shape[1:3])
 
         tail = Tail(shift=bias, activation=activation)

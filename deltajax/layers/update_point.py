@@ -35,7 +35,7 @@ class UpdatePoint(nn.Module, kw_only=True):
             the layer's output. An entry of the collection "thresholds" at the layer's path goes
             before it.
         threshold_norm: over the channels of a pixel: "max", "l2" or "rms".
-        implementation: "auto", "dense" or "xla"; see `deltajax.ops.update.update`.
+        implementation: "auto", "dense", "xla" or "triton"; see `deltajax.ops.update.update`.
     """
 
     threshold: float = 0.0
@@ -79,7 +79,7 @@ class UpdatePoint(nn.Module, kw_only=True):
         )
         self.put_variable(DELTA, "value", updated.value)
         self.record(updated.computed, updated.mask, neighbourhood.multiplications(function.shapes))
-        return DeltaTensor(updated.value, updated.mask, updated.arrivals)
+        return DeltaTensor(updated.value, updated.mask).with_arrivals(updated.arrivals)
 
     def state(self, shape: tuple[int, ...], dtype) -> jax.Array:
         """The cached map, checked against what this frame needs; infinite where none is yet.

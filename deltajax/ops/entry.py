@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Shaped
 
 from ..norms import ThresholdNorm, exceeds
-from .update import Implementation, use_triton
+from .update import Implementation, check_triton, use_triton
 from .windows import Window
 
 
@@ -94,6 +94,8 @@ def enter(
 
     if implementation in ("dense", "xla") or (implementation == "auto" and not use_triton()):
         return in_xla()
+    if implementation == "triton":
+        check_triton()
     from .update_triton import enter_triton, knows
 
     def in_triton() -> tuple[jax.Array, jax.Array]:

@@ -52,7 +52,7 @@ class Function:
 class Updated(NamedTuple):
     """An update's outcome: the new map and mask, and the pixels that were computed for it.
 
-    With the arrivals of a `DeltaTensor`, if there are any.
+    With the arrivals of the map's `DeltaTensor`, if kernels have made it.
     """
 
     value: Shaped[Array, "N H W C"]

@@ -2,6 +2,7 @@
 
 import functools
 import importlib.metadata
+import re
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ MIN_VERSIONS = {"triton": (3, 6), "jax-triton": (0, 4)}
 def gpus() -> tuple[Any, ...]:
     """NVIDIA's GPUs that JAX sees."""
     try:
-        return tuple(jax.devices("cuda"))
+        return tuple(jax.local_devices(backend="cuda"))
     except RuntimeError:
         return ()
 
@@ -28,8 +29,15 @@ def why_not_triton() -> str | None:
             version = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             return f'{wanted} is not installed: pip install "deltajax[gpu]"'
-        if tuple(int(part) for part in version.split(".")[:2]) < least:
+        numbers = re.match(r"(\d+)\.(\d+)", version)
+        if numbers and tuple(map(int, numbers.groups())) < least:
             return f'{name} is {version}, but {wanted} is needed: pip install "deltajax[gpu]"'
+    from triton.backends.nvidia import driver
+
+    if not hasattr(driver, "TMA_TF32"):
+        return 'jax-triton needs a newer Triton than this: pip install "triton>=3.7"'
+    if len({gpu.compute_capability for gpu in gpus()}) > 1:
+        return "there are GPUs of several generations; choose with CUDA_VISIBLE_DEVICES"
     for gpu in gpus():
         if float(gpu.compute_capability) < MIN_CAPABILITY:
             return (

@@ -51,8 +51,8 @@ def update(
         norm: of the difference over the channels of a pixel.
         implementation: "dense" computes everything and costs as much as the dense network;
             "xla" computes changed pixels only, in plain XLA; "triton" does so in kernels for
-            NVIDIA's GPUs; "auto" takes triton where the computation is compiled for such a GPU,
-            xla elsewhere.
+            NVIDIA's GPUs, which can be neither differentiated nor mapped by vmap; "auto" takes
+            triton where the computation is compiled for such a GPU, xla elsewhere.
 
     Raises:
         ValueError: for "triton" where there is none, or for maps of a dtype that it does not know.
@@ -61,8 +61,8 @@ def update(
         return update_dense(function, cached, threshold, norm)
     if implementation == "xla" or (implementation == "auto" and not use_triton()):
         return update_xla(function, cached, threshold, norm)
-    if implementation == "triton" and (reason := why_not_triton()):
-        raise ValueError(f'implementation="triton" cannot run: {reason}')
+    if implementation == "triton":
+        check_triton()
     # Imported here: without Triton it cannot be.
     from .update_triton import arrivals_of, check_dtypes, supports, update_triton
 
@@ -82,6 +82,12 @@ def update(
         cuda=in_triton,
         default=lambda: update_xla(function, cached, threshold, norm)._replace(arrivals=arrivals),
     )
+
+
+def check_triton() -> None:
+    """Raises ValueError if there are no Triton kernels here; the message says what to do."""
+    if reason := why_not_triton():
+        raise ValueError(f'implementation="triton" cannot run: {reason}')
 
 
 def use_triton() -> bool:

@@ -18,7 +18,13 @@ from deltajax.triton_kernels.configuration import (
     ConvolutionShape,
     choose_convolution_config,
 )
-from deltajax.triton_kernels.convolution import ARRIVALS, Epilogue, Lattice, convolve
+from deltajax.triton_kernels.convolution import (
+    ARRIVALS,
+    MAX_KERNEL,
+    Epilogue,
+    Lattice,
+    convolve,
+)
 from deltajax.triton_kernels.interpreter import interpreting
 from deltajax.triton_kernels.pixelwise import MAX_INPUTS, MAX_OTHERS, compute_pixels
 from deltajax.triton_kernels.pointwise import pointwise_kernel
@@ -38,7 +44,7 @@ from .windows import Window
 
 DTYPES = ("float32", "bfloat16", "float16")
 """Of maps."""
-INTERPRETED_PROGRAMS = 2
+INTERPRETED_MULTIPROCESSORS = 2
 """Multiprocessors that the interpreter is said to have: it runs programs one after the other."""
 
 
@@ -54,7 +60,8 @@ def check_dtypes(function: Function, cached: jax.Array) -> None:
 def supports(function: Function, cached: jax.Array) -> bool:
     """Whether there is a kernel for the operation, the tail and the dtypes."""
     return (
-        _dtypes(function, cached) <= set(DTYPES)
+        cached.size > 0
+        and _dtypes(function, cached) <= set(DTYPES)
         and _call_of(function) is not None
         and _pointwise_of(function.tail) is not _UNSUPPORTED
     )
@@ -66,8 +73,8 @@ def _dtypes(function: Function, cached: jax.Array) -> set[str]:
 
 
 def knows(cached: jax.Array) -> bool:
-    """Whether kernels know the dtype of a map."""
-    return str(cached.dtype) in DTYPES
+    """Whether kernels know the dtype of a map, and it has anything for them to do."""
+    return str(cached.dtype) in DTYPES and cached.size > 0
 
 
 def enter_triton(
@@ -148,17 +155,20 @@ _UNSUPPORTED = object()
 def _call_of(function: Function) -> Call | None:
     """The kernel call of an operation; None if there is none."""
     operation, others = function.neighbourhood, len(function.tail.others)
-    if isinstance(operation, Convolution) and not _is_depthwise(operation, function):
-        return _convolve if others <= 1 else None
-    if isinstance(operation, TransposedConvolution):
-        return _convolve_transposed if others <= 1 else None
+    if isinstance(operation, Convolution | TransposedConvolution) and not _is_depthwise(function):
+        if others > 1 or max(operation.kernel.shape[:2]) > MAX_KERNEL:
+            return None
+        return _convolve if isinstance(operation, Convolution) else _convolve_transposed
     if len(function.inputs) > MAX_INPUTS or others > MAX_OTHERS:
         return None
     known = (Convolution, Identity, Concatenation, MaxPooling, AveragePooling, Resizing)
     return _compute_pixels if isinstance(operation, known) else None
 
 
-def _is_depthwise(operation: Convolution, function: Function) -> bool:
+def _is_depthwise(function: Function) -> bool:
+    operation = function.neighbourhood
+    if not isinstance(operation, Convolution):
+        return False
     return operation.groups > 1 and operation.groups == function.shapes[0][3]
 
 
@@ -276,7 +286,7 @@ def convolution_shape(
         taps=rows * columns,
         itemsize=jnp.dtype(kernel.dtype).itemsize,
         exact=precision != "tf32" and kernel.dtype == jnp.float32,
-        multiprocessors=INTERPRETED_PROGRAMS if interpreting() else multiprocessors(),
+        multiprocessors=INTERPRETED_MULTIPROCESSORS if interpreting() else multiprocessors(),
         shared_bytes=shared_bytes(),
     )
 

@@ -13,13 +13,23 @@ from flax import linen as nn
 import deltajax as dj
 from deltajax.ops import gpu, update_triton
 from deltajax.ops import update as update_module
+from deltajax.ops.convolution import Convolution
 from deltajax.ops.function import Function
-from deltajax.ops.identity import Identity
+from deltajax.ops.identity import Concatenation, Identity
+from deltajax.ops.pooling import MaxPooling
 from deltajax.ops.tail import Tail
 from deltajax.ops.update import update
+from deltajax.ops.windows import Window
 from deltajax.tensor import DeltaTensor
 from deltajax.triton_kernels import configuration, convolution, pixelwise, sparsify
-from deltajax.triton_kernels.configuration import TILES, ConvolutionShape, candidates, cut, rule
+from deltajax.triton_kernels.configuration import (
+    TILES,
+    ConvolutionConfig,
+    ConvolutionShape,
+    candidates,
+    cut,
+    rule,
+)
 from tests.cases import BY_NAME
 from tests.helpers import dense_frames, random_variables, relative_error
 from tests.ops import test_update
@@ -80,6 +90,7 @@ def test_masks_and_maps_are_those_of_the_other_implementations():
             np.testing.assert_array_equal(triton, xla)
         else:
             seen = np.isfinite(xla)
+            np.testing.assert_array_equal(np.isfinite(triton), seen)
             assert relative_error(np.where(seen, triton, 0), np.where(seen, xla, 0)) <= 1e-5
 
 
@@ -89,6 +100,43 @@ def test_maps_that_need_64_bits(name, monkeypatch):
     for module in (convolution, pixelwise, sparsify):
         monkeypatch.setattr(module, "INT32_LIMIT", 1)
     test_update.check(BY_NAME[name], "triton", "max", "float32")
+
+
+@pytest.mark.parametrize(
+    ("name", "shares", "splits"),
+    [("resnet_stage1_3x3", 2, 3), ("grouped_3x3", 1, 8), ("valid_5x3", 3, 2), ("one_row", 1, 3)],
+)
+def test_teams(name, shares, splits):
+    """Tiles whose sums, and channels, are divided between programs."""
+    config = ConvolutionConfig(16, 16, 16, shares, splits, 8, 4, 1)
+    with update_triton.configured(config):
+        test_update.check(BY_NAME[name], "triton", "rms", "float32")
+
+
+def test_a_delta_tensor_is_a_map_and_a_mask():
+    """What kernels hand on is no part of it, so that it can be carried, mapped and branched."""
+    x = DeltaTensor(jnp.ones((2, 4, 4, 1)), jnp.ones((2, 4, 4), bool))
+    y = x.with_arrivals(jnp.zeros(3, jnp.int32))
+    assert jax.tree.structure(x) == jax.tree.structure(y)
+    assert y.arrivals is not None
+    assert x.arrivals is None
+    assert jax.tree.map(lambda leaf: leaf[:1], y).arrivals is None
+
+
+def test_concatenation_of_several_dtypes():
+    maps = jnp.ones((1, 4, 4, 2), jnp.bfloat16), jnp.full((1, 4, 4, 3), 1.0001, jnp.float32)
+    tensors = tuple(DeltaTensor(x, jnp.ones((1, 4, 4), bool)) for x in maps)
+    function = Function(Concatenation(), Tail(), tensors)
+    cached = jnp.full((1, 4, 4, 5), jnp.inf)
+    updated = update(function, cached, 0.0, "max", "triton")
+    np.testing.assert_array_equal(updated.value, function.dense())
+
+
+def test_outputs_without_a_pixel():
+    x = DeltaTensor(jnp.ones((1, 2, 2, 2)), jnp.ones((1, 2, 2), bool))
+    function = Function(MaxPooling(Window((3, 3), (1, 1), ((0, 0), (0, 0)))), Tail(), (x,))
+    updated = update(function, jnp.ones(function.output_shape), 0.0, "max", "triton")
+    assert updated.value.shape == (1, 0, 0, 2)
 
 
 def test_more_channels_than_a_block_holds(monkeypatch):
@@ -105,6 +153,15 @@ def test_tails_without_a_kernel_are_computed_densely():
     case = BY_NAME["add"]
     tensors = tuple(DeltaTensor(jnp.ones(s), jnp.ones(s[:3], bool)) for s in case.shapes)
     assert update_triton.supports(case.function({}, tensors), jnp.ones(case.shapes[0]))
+
+
+def test_kernels_that_are_too_large_are_computed_densely():
+    x = DeltaTensor(jnp.ones((1, 40, 4, 2)), jnp.ones((1, 40, 4), bool))
+    for size, supported in ((31, True), (32, False)):
+        window = Window((size, 1), (1, 1), ((0, 0), (0, 0)))
+        operation = Convolution(jnp.ones((size, 1, 2, 3)), window)
+        function = Function(operation, Tail(), (x,))
+        assert update_triton.supports(function, jnp.ones(function.output_shape)) == supported
 
 
 def test_dtypes_that_kernels_do_not_know():
