@@ -168,7 +168,7 @@ def arrays_of(layer: Layer) -> dict[str, Any]:
     return arrays
 
 
-def incremental(layer: Layer, config: ConvolutionConfig) -> Callable[..., jax.Array]:
+def incremental(layer: Layer) -> Callable[..., jax.Array]:
     """(arrays, mask of the input, mask of the output) → the map after STEPS · CHAIN updates."""
 
     def run(arrays: dict[str, Any], mask: jax.Array, out_mask: jax.Array) -> jax.Array:
@@ -244,7 +244,7 @@ def measure(job: tuple[Layer, ConvolutionConfig | None, float]) -> dict[str, Any
     try:
         shapes = jax.eval_shape(functools.partial(arrays_of, layer))
         with update_triton.configured(config):
-            run = incremental(layer, config) if config else dense(layer)
+            run = incremental(layer) if config else dense(layer)
             lowered = jax.jit(run).lower(shapes, mask, out_mask)
         if config:
             program = lowered.compile()
