@@ -1,4 +1,7 @@
-"""Every kernel that can be launched compiles for every generation of GPUs, within its limits."""
+"""Every kernel that can be launched compiles for every generation of GPUs, within its limits.
+
+It takes longest of all tests, and so stands in a folder that is begun early.
+"""
 
 import json
 import os
