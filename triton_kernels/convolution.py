@@ -83,7 +83,7 @@ def convolve(
         lattice: the output pixels that this call computes.
         threshold: float32 [1].
         norm: "max", "l2" or "rms".
-        precision: of float32 products, as `tl.dot` has it: "tf32", "tf32x3" or "ieee".
+        precision: of float32 products, as `tl.dot` has it: "tf32" or "tf32x3".
         config: how to compute it.
 
     Returns:

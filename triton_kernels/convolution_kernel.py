@@ -16,7 +16,7 @@ import triton
 import triton.language as tl
 
 from .device import exceeded, exceeding, other_block, scaled, split_pixel
-from .reach_kernel import list_pixels, list_words
+from .reach_kernel import list_active
 
 
 @triton.jit
@@ -196,73 +196,40 @@ def convolution_kernel(
     tau = tl.load(threshold)
 
     listed = pixel_list + share * owned
-    if WORDS:
-        count = list_words(
-            candidates,
-            other_mask,
-            mask,
-            listed,
-            share,
-            shares,
-            owned,
-            pixels,
-            leader,
-            row_offset,
-            column_offset,
-            LATTICE_HEIGHT,
-            LATTICE_WIDTH,
-            OUT_HEIGHT,
-            OUT_WIDTH,
-            IN_HEIGHT,
-            IN_WIDTH,
-            KERNEL_HEIGHT,
-            KERNEL_WIDTH,
-            STRIDE_HEIGHT,
-            STRIDE_WIDTH,
-            PAD_TOP,
-            PAD_LEFT,
-            DILATION_HEIGHT,
-            OUT_STRIDE_HEIGHT,
-            OUT_STRIDE_WIDTH,
-            CANDIDATES_GIVEN,
-            HAS_OTHER_MASK,
-            RUN,
-            LIST_BLOCK,
-        )
-    else:
-        count = list_pixels(
-            candidates,
-            other_mask,
-            mask,
-            listed,
-            share,
-            shares,
-            owned,
-            pixels,
-            leader,
-            row_offset,
-            column_offset,
-            LATTICE_HEIGHT,
-            LATTICE_WIDTH,
-            OUT_HEIGHT,
-            OUT_WIDTH,
-            IN_HEIGHT,
-            IN_WIDTH,
-            KERNEL_HEIGHT,
-            KERNEL_WIDTH,
-            STRIDE_HEIGHT,
-            STRIDE_WIDTH,
-            PAD_TOP,
-            PAD_LEFT,
-            DILATION_HEIGHT,
-            DILATION_WIDTH,
-            OUT_STRIDE_HEIGHT,
-            OUT_STRIDE_WIDTH,
-            CANDIDATES_GIVEN,
-            HAS_OTHER_MASK,
-            RUN,
-            LIST_BLOCK,
-        )
+    count = list_active(
+        candidates,
+        other_mask,
+        mask,
+        listed,
+        share,
+        shares,
+        owned,
+        pixels,
+        leader,
+        row_offset,
+        column_offset,
+        LATTICE_HEIGHT,
+        LATTICE_WIDTH,
+        OUT_HEIGHT,
+        OUT_WIDTH,
+        IN_HEIGHT,
+        IN_WIDTH,
+        KERNEL_HEIGHT,
+        KERNEL_WIDTH,
+        STRIDE_HEIGHT,
+        STRIDE_WIDTH,
+        PAD_TOP,
+        PAD_LEFT,
+        DILATION_HEIGHT,
+        DILATION_WIDTH,
+        OUT_STRIDE_HEIGHT,
+        OUT_STRIDE_WIDTH,
+        CANDIDATES_GIVEN,
+        HAS_OTHER_MASK,
+        RUN,
+        WORDS,
+        LIST_BLOCK,
+    )
     tl.debug_barrier()
 
     TAP_BLOCKS: tl.constexpr = (TAP_LENGTH + BLOCK_K - 1) // BLOCK_K
@@ -381,18 +348,16 @@ def convolution_kernel(
             old = tl.load(value + address, mask=both, other=0.0)
             change = new.to(tl.float32) - old.to(tl.float32)
             norm = exceeding(change, tau, both, NORM)
+            # With several blocks, this is what the channels of this one alone decide. The rest of
+            # the pixels wait for the norm of all channels, which the last block to finish has.
+            passed = valid & exceeded(norm, tau, C_OUT, NORM)
+            tl.store(value + address, new, mask=passed[:, None] & channel_valid[None, :])
             if BLOCKS == 1:
-                passed = valid & exceeded(norm, tau, C_OUT, NORM)
-                tl.store(value + address, new, mask=passed[:, None] & channel_valid[None, :])
                 tl.store(mask + out_pixel, passed, mask=valid)
             else:
-                # What this block's channels alone decide is committed at once. The rest of the
-                # pixels wait for the norm of all channels, which the last block to finish has.
-                certain = valid & exceeded(norm, tau, C_OUT, NORM)
-                tl.store(value + address, new, mask=certain[:, None] & channel_valid[None, :])
                 part = (share * all_tiles + tile) * BLOCKS
                 blocks = finished + part.to(tl.int64) * (BLOCK_M * BLOCK_N)
-                open_rows = (valid & ~certain)[:, None]
+                open_rows = (valid & ~passed)[:, None]
                 tl.store(blocks + block * (BLOCK_M * BLOCK_N) + cells, new, mask=open_rows)
                 tl.store(norms + (part + block) * BLOCK_M + slots, norm)
                 tl.debug_barrier()
@@ -404,12 +369,11 @@ def convolution_kernel(
                     there = (numbers < BLOCKS)[:, None] & valid[None, :]
                     parts = tl.load(parts, mask=there, other=0.0, cache_modifier=".cg")
                     passed = valid & exceeded(tl.sum(parts, axis=0), tau, C_OUT, NORM)
-                    late_parts = passed[None, :] & ~exceeded(parts, tau, C_OUT, NORM)
-                    late_blocks = tl.max((late_parts & there).to(tl.int32), axis=1)
+                    late_parts = there & passed[None, :] & ~exceeded(parts, tau, C_OUT, NORM)
+                    late_parts = late_parts.to(tl.int32)
                     for i in range(BLOCKS):
-                        if tl.max(tl.where(numbers == i, late_blocks, 0)) > 0:
-                            own = tl.sum(tl.where((numbers == i)[:, None], parts, 0.0), axis=0)
-                            late = passed & ~exceeded(own, tau, C_OUT, NORM)
+                        late = tl.sum(tl.where((numbers == i)[:, None], late_parts, 0), axis=0) > 0
+                        if tl.max(late.to(tl.int32)) > 0:
                             inner = (i % GROUP_BLOCKS) * BLOCK_N + tl.arange(0, BLOCK_N)
                             feature = (i // GROUP_BLOCKS) * (C_OUT // GROUPS) + inner
                             stored = blocks + i * (BLOCK_M * BLOCK_N) + cells

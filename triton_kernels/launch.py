@@ -9,9 +9,6 @@ import numpy as np
 
 from .interpreter import interpret, interpreting
 
-# Any capability that an ahead-of-time lowering is to be for; None asks the GPU.
-CAPABILITY: int | None = None
-
 
 def launch(
     kernel: Any,
@@ -43,9 +40,10 @@ def launch(
     outputs = [*fresh.values(), *(jax.typeof(operands[name]) for name in updated)]
     outputs = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in outputs]
     if interpreting():
+        given = tuple(operands)
 
         def run(*values: jax.Array) -> list[np.ndarray]:
-            arrays = dict(zip(operands, map(np.asarray, values), strict=True))
+            arrays = dict(zip(given, map(np.asarray, values), strict=True))
             arrays |= {name: np.array(arrays[name]) for name in updated}
             for name, array in fresh.items():
                 arrays[name] = np.full(array.shape, _poison(array.dtype), array.dtype)
@@ -95,7 +93,6 @@ def _call_on_gpu(
             input_output_aliases=aliases,
             num_warps=num_warps,
             num_stages=num_stages,
-            compute_capability=CAPABILITY,
             # The default, said aloud: Triton 3.9 warns that it will change.
             backend_options={"enable_fp_fusion": True},
             **operands,

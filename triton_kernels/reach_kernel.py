@@ -83,92 +83,7 @@ def words_reached(
 
 
 @triton.jit
-def list_words(
-    candidates,
-    other_mask,
-    mask,
-    listed,
-    share,
-    shares,
-    owned,
-    pixels,
-    leader,
-    row_offset,
-    column_offset,
-    LATTICE_HEIGHT: tl.constexpr,
-    LATTICE_WIDTH: tl.constexpr,
-    OUT_HEIGHT: tl.constexpr,
-    OUT_WIDTH: tl.constexpr,
-    IN_HEIGHT: tl.constexpr,
-    IN_WIDTH: tl.constexpr,
-    KERNEL_HEIGHT: tl.constexpr,
-    KERNEL_WIDTH: tl.constexpr,
-    STRIDE_HEIGHT: tl.constexpr,
-    STRIDE_WIDTH: tl.constexpr,
-    PAD_TOP: tl.constexpr,
-    PAD_LEFT: tl.constexpr,
-    DILATION_HEIGHT: tl.constexpr,
-    OUT_STRIDE_HEIGHT: tl.constexpr,
-    OUT_STRIDE_WIDTH: tl.constexpr,
-    CANDIDATES_GIVEN: tl.constexpr,
-    HAS_OTHER_MASK: tl.constexpr,
-    RUN: tl.constexpr,
-    LIST_BLOCK: tl.constexpr,
-):
-    """Lists a share's pixels to compute, four at a time; clears the others' mask.
-
-    Returns:
-        How many they are.
-    """
-    words = candidates.to(tl.pointer_type(tl.uint32))
-    other_words = other_mask.to(tl.pointer_type(tl.uint32))
-    bytes_of_word = tl.arange(0, 4)
-    count = 0
-    for start in range(0, owned // 4, LIST_BLOCK):
-        own = start + tl.arange(0, LIST_BLOCK)
-        word = ((own // (RUN // 4)) * shares + share) * (RUN // 4) + own % (RUN // 4)
-        valid = (own < owned // 4) & (word < pixels // 4)
-        stream, row, column = split_pixel(word, LATTICE_HEIGHT, LATTICE_WIDTH // 4)
-        if CANDIDATES_GIVEN:
-            reached = tl.load(words + word, mask=valid, other=0)
-        else:
-            reached = words_reached(
-                words,
-                stream,
-                row,
-                column,
-                valid,
-                IN_HEIGHT,
-                IN_WIDTH // 4,
-                KERNEL_HEIGHT,
-                KERNEL_WIDTH,
-                STRIDE_HEIGHT,
-                STRIDE_WIDTH,
-                PAD_TOP,
-                PAD_LEFT,
-                DILATION_HEIGHT,
-            )
-        if HAS_OTHER_MASK:
-            reached = reached | tl.load(other_words + word, mask=valid, other=0)
-        active = ((reached[:, None] >> (8 * bytes_of_word)[None, :]) & 1) != 0
-        number = active.to(tl.int32)
-        in_word = tl.sum(number, axis=1)
-        before = count + tl.cumsum(in_word, 0) - in_word
-        place = before[:, None] + tl.cumsum(number, 1) - number
-        pixel = word[:, None] * 4 + bytes_of_word[None, :]
-        tl.store(listed + place, pixel, mask=active)
-        if leader:
-            out_row = (stream * OUT_HEIGHT + row * OUT_STRIDE_HEIGHT + row_offset) * OUT_WIDTH
-            out_column = (column * 4)[:, None] + bytes_of_word[None, :]
-            out_pixel = out_row[:, None] + out_column * OUT_STRIDE_WIDTH + column_offset
-            cleared = valid[:, None] & ~active
-            tl.store(mask + out_pixel, tl.zeros_like(active), mask=cleared)
-        count += tl.sum(in_word)
-    return count
-
-
-@triton.jit
-def list_pixels(
+def list_active(
     candidates,
     other_mask,
     mask,
@@ -199,42 +114,84 @@ def list_pixels(
     CANDIDATES_GIVEN: tl.constexpr,
     HAS_OTHER_MASK: tl.constexpr,
     RUN: tl.constexpr,
+    WORDS: tl.constexpr,
     LIST_BLOCK: tl.constexpr,
 ):
-    """The same one by one, for any width and any window."""
+    """Lists a share's pixels to compute, and clears the mask of the others.
+
+    With WORDS four neighbours at a time, else one by one, for any width and any window.
+
+    Returns:
+        How many are listed.
+    """
+    WORD: tl.constexpr = 4 if WORDS else 1
+    OWN_RUN: tl.constexpr = RUN // WORD
     count = 0
-    for start in range(0, owned, LIST_BLOCK):
+    for start in range(0, owned // WORD, LIST_BLOCK):
         own = start + tl.arange(0, LIST_BLOCK)
-        pixel = ((own // RUN) * shares + share) * RUN + own % RUN
-        valid = (own < owned) & (pixel < pixels)
-        stream, row, column = split_pixel(pixel, LATTICE_HEIGHT, LATTICE_WIDTH)
-        out_row = row * OUT_STRIDE_HEIGHT + row_offset
-        out_column = column * OUT_STRIDE_WIDTH + column_offset
-        out_pixel = (stream * OUT_HEIGHT + out_row) * OUT_WIDTH + out_column
-        if CANDIDATES_GIVEN:
-            active = tl.load(candidates + out_pixel, mask=valid, other=False)
+        word = ((own // OWN_RUN) * shares + share) * OWN_RUN + own % OWN_RUN
+        valid = (own < owned // WORD) & (word < pixels // WORD)
+        stream, row, column = split_pixel(word, LATTICE_HEIGHT, LATTICE_WIDTH // WORD)
+        out_line = stream * OUT_HEIGHT + row * OUT_STRIDE_HEIGHT + row_offset
+        out_pixel = out_line * OUT_WIDTH + column * (WORD * OUT_STRIDE_WIDTH) + column_offset
+        if WORDS:
+            words = candidates.to(tl.pointer_type(tl.uint32))
+            if CANDIDATES_GIVEN:
+                reached = tl.load(words + word, mask=valid, other=0)
+            else:
+                reached = words_reached(
+                    words,
+                    stream,
+                    row,
+                    column,
+                    valid,
+                    IN_HEIGHT,
+                    IN_WIDTH // 4,
+                    KERNEL_HEIGHT,
+                    KERNEL_WIDTH,
+                    STRIDE_HEIGHT,
+                    STRIDE_WIDTH,
+                    PAD_TOP,
+                    PAD_LEFT,
+                    DILATION_HEIGHT,
+                )
+            if HAS_OTHER_MASK:
+                other_words = other_mask.to(tl.pointer_type(tl.uint32))
+                reached = reached | tl.load(other_words + word, mask=valid, other=0)
+            bytes_of_word = tl.arange(0, 4)
+            active = ((reached[:, None] >> (8 * bytes_of_word)[None, :]) & 1) != 0
+            in_word = tl.cumsum(active.to(tl.int32), 1) - active.to(tl.int32)
+            number = tl.sum(active.to(tl.int32), axis=1)
+            place = (count + tl.cumsum(number, 0) - number)[:, None] + in_word
+            pixel = word[:, None] * 4 + bytes_of_word[None, :]
+            out_pixel = out_pixel[:, None] + (bytes_of_word * OUT_STRIDE_WIDTH)[None, :]
+            valid = valid[:, None]
         else:
-            active = window_reached(
-                candidates,
-                stream,
-                row,
-                column,
-                valid,
-                IN_HEIGHT,
-                IN_WIDTH,
-                KERNEL_HEIGHT,
-                KERNEL_WIDTH,
-                STRIDE_HEIGHT,
-                STRIDE_WIDTH,
-                PAD_TOP,
-                PAD_LEFT,
-                DILATION_HEIGHT,
-                DILATION_WIDTH,
-            )
-        if HAS_OTHER_MASK:
-            active = active | tl.load(other_mask + out_pixel, mask=valid, other=False)
-        number = active.to(tl.int32)
-        place = count + tl.cumsum(number, 0) - number
+            if CANDIDATES_GIVEN:
+                active = tl.load(candidates + out_pixel, mask=valid, other=False)
+            else:
+                active = window_reached(
+                    candidates,
+                    stream,
+                    row,
+                    column,
+                    valid,
+                    IN_HEIGHT,
+                    IN_WIDTH,
+                    KERNEL_HEIGHT,
+                    KERNEL_WIDTH,
+                    STRIDE_HEIGHT,
+                    STRIDE_WIDTH,
+                    PAD_TOP,
+                    PAD_LEFT,
+                    DILATION_HEIGHT,
+                    DILATION_WIDTH,
+                )
+            if HAS_OTHER_MASK:
+                active = active | tl.load(other_mask + out_pixel, mask=valid, other=False)
+            number = active.to(tl.int32)
+            place = count + tl.cumsum(number, 0) - number
+            pixel = word
         tl.store(listed + place, pixel, mask=active)
         if leader:
             tl.store(mask + out_pixel, tl.zeros_like(active), mask=valid & ~active)
