@@ -6,6 +6,20 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Shaped
 
 
+class Arrivals(flax.struct.PyTreeNode):
+    """Zeros in which the kernels of a GPU count, handed from one update to the next.
+
+    To clear memory for each of them would take longer than many an update.
+
+    Attributes:
+        counters: int32 [any].
+        used: how many of the first ones are no longer zero.
+    """
+
+    counters: jax.Array
+    used: int = flax.struct.field(pytree_node=False)
+
+
 class DeltaTensor(flax.struct.PyTreeNode):
     """A feature map together with its update mask.
 
@@ -22,17 +36,16 @@ class DeltaTensor(flax.struct.PyTreeNode):
     mask: jax.Array
 
     @property
-    def arrivals(self) -> jax.Array | None:
-        """Zeros in which the kernels of a GPU count, handed from one update to the next.
+    def arrivals(self) -> Arrivals | None:
+        """Of the update that made it.
 
-        To clear memory for each of them would take longer than many an update. They are no part
-        of the pytree: what carries, maps or replaces a `DeltaTensor` drops them, and the next
-        update makes new ones.
+        They are no part of the pytree: what carries, maps or replaces a `DeltaTensor` drops them,
+        and the next update makes new ones.
         """
         return self.__dict__.get("_arrivals")
 
-    def with_arrivals(self, arrivals: jax.Array | None) -> "DeltaTensor":
-        """The same map and mask with these zeros."""
+    def with_arrivals(self, arrivals: Arrivals | None) -> "DeltaTensor":
+        """The same map and mask with these."""
         other = self.replace()
         object.__setattr__(other, "_arrivals", arrivals)
         return other

@@ -180,17 +180,16 @@ def incremental(layer: Layer) -> Callable[..., jax.Array]:
         x = DeltaTensor(arrays["x"], mask)
         function = Function(layer.operation(arrays["kernel"]), tail, (x,))
 
-        def turn(carry: tuple[jax.Array, jax.Array], _: Any) -> tuple[Any, None]:
+        def turn(value: jax.Array, _: Any) -> tuple[jax.Array, None]:
+            arrivals = update_triton.arrivals_of(function)
             for _ in range(CHAIN):
-                value, arrivals = carry
                 # A threshold below zero commits every pixel, as if each had changed.
                 updated = update_triton.update_triton(function, value, -1.0, "max", arrivals)
                 assert updated.arrivals is not None
-                carry = updated.value, updated.arrivals
-            return carry, None
+                value, arrivals = updated.value, updated.arrivals
+            return value, None
 
-        start = arrays["value"], update_triton.arrivals_of(function)
-        return jax.lax.scan(turn, start, None, length=STEPS)[0][0]
+        return jax.lax.scan(turn, arrays["value"], None, length=STEPS)[0]
 
     return run
 

@@ -53,7 +53,7 @@ class ConvolutionConfig:
         block_n: output channels that a program computes together.
         block_k: of the sum over the kernel, in one step.
         shares: into which the output's pixels are divided.
-        splits: programs that may divide one tile's sum.
+        team: programs that compute a share together.
         run: neighbouring pixels that belong to one share, a multiple of eight.
         num_warps: of a program.
         num_stages: of the software pipeline.
@@ -63,7 +63,7 @@ class ConvolutionConfig:
     block_n: int
     block_k: int
     shares: int
-    splits: int
+    team: int
     run: int
     num_warps: int
     num_stages: int
@@ -95,22 +95,16 @@ def read_table(path: str) -> Mapping[str, ConvolutionConfig]:
 def rule(shape: ConvolutionShape) -> ConvolutionConfig:
     """A configuration that is good for a few to a quarter of the pixels, and works for any.
 
-    Wide maps have enough tiles for all multiprocessors, and one program computes all channels of
-    its pixels. Deep maps have few: the channels of a tile are divided between programs, and where
-    those are still too few, so is the sum. Large tiles read less: a step reads BLOCK_M + BLOCK_N
-    rows for BLOCK_M · BLOCK_N products, and what the second-level cache delivers is the limit.
+    Large tiles read less: a step reads BLOCK_M + BLOCK_N rows for BLOCK_M · BLOCK_N products, and
+    what the second-level cache delivers is the limit.
     """
     features = _power_of_two(shape.group_features)
     if shape.exact:
         # Three products of split operands take more registers than large tiles leave.
-        return cut(shape, Tile(64, min(features, 64), 8, 1), 8)
-    wide = shape.pixels >= 256 * shape.multiprocessors
+        return cut(shape, Tile(64, min(features, 64), 8, 1), 2048)
     if shape.groups > 1 or features <= 64:
-        return cut(shape, Tile(64, min(features, 64), 4, 3), 8)
-    if wide and features == 256 and shape.taps * shape.group_channels <= 256:
-        return cut(shape, Tile(64, 256, 8, 1), 8)
-    tall = wide or shape.pixels >= 32 * shape.multiprocessors
-    return cut(shape, Tile(128, 128, 8, 1) if tall else Tile(64, 64, 8, 2), 4)
+        return cut(shape, Tile(64, min(features, 64), 4, 3), 512)
+    return cut(shape, Tile(128, 128, 8, 1), 2048)
 
 
 def candidates(shape: ConvolutionShape) -> list[ConvolutionConfig]:
@@ -120,12 +114,11 @@ def candidates(shape: ConvolutionShape) -> list[ConvolutionConfig]:
     for tile in TILES:
         if shape.exact and tile.block_m * tile.block_n > 64 * 64:
             continue
-        fits = tile.block_n <= max(features, 64) and (features <= 256 or tile.block_n <= 128)
-        if not fits or shape.groups * -(-shape.group_features // tile.block_n) > 32:
+        if tile.block_n > max(features, 64):
             continue
         tile = tile._replace(block_n=min(tile.block_n, features))
-        for sparsity in (6, 3):
-            found[cut(shape, tile, sparsity)] = None
+        for share_pixels in (512, 2048, 8192):
+            found[cut(shape, tile, share_pixels)] = None
     return list(found)
 
 
@@ -146,19 +139,19 @@ class Tile(NamedTuple):
 
 
 TILES = (
-    Tile(32, 64, 4, 4), Tile(64, 64, 4, 3), Tile(64, 64, 8, 2), Tile(128, 64, 8, 1),
-    Tile(64, 128, 8, 1), Tile(128, 128, 8, 1), Tile(64, 256, 8, 1), Tile(64, 128, 16, 1),
-    Tile(128, 128, 16, 1), Tile(64, 256, 16, 1),
+    Tile(64, 64, 4, 3), Tile(64, 64, 8, 2), Tile(128, 64, 8, 1), Tile(64, 128, 8, 1),
+    Tile(128, 128, 8, 1), Tile(64, 256, 8, 1), Tile(128, 256, 8, 1), Tile(128, 256, 16, 1),
 )  # fmt: skip
 
 
-def cut(shape: ConvolutionShape, tile: Tile, sparsity: int) -> ConvolutionConfig:
-    """Such tiles, with as many shares and splits as fill the GPU.
+def cut(shape: ConvolutionShape, tile: Tile, share_pixels: int) -> ConvolutionConfig:
+    """Such tiles, and as many programs as the GPU has room for at a time.
 
     Args:
         shape: of the convolution.
         tile: of a program.
-        sparsity: one in so many pixels is taken to be active.
+        share_pixels: about how many pixels make a share. All members of a team look at all of
+            them; but large shares have few tiles that are not full.
     """
     block_k = 32 if shape.itemsize == 4 else 64
     if shape.groups > 1:
@@ -166,14 +159,8 @@ def cut(shape: ConvolutionShape, tile: Tile, sparsity: int) -> ConvolutionConfig
     # Triton 3.6 fails to compile some loops of a single step.
     while block_k > 16 and shape.taps * shape.group_channels <= block_k:
         block_k //= 2
-    blocks = shape.groups * -(-shape.group_features // tile.block_n)
     programs = tile.programs * shape.multiprocessors
-    tiles = -(-max(shape.pixels // sparsity, 1) // tile.block_m)
-    shares = max(1, min(programs // blocks, tiles if blocks > 1 else programs))
-    steps = shape.taps * -(-shape.group_channels // block_k)
-    splits = 1
-    while splits < 8 and shares * blocks * splits * 2 <= programs and steps >= 8 * splits:
-        splits *= 2
+    team = min(max(programs * share_pixels // shape.pixels, 1), programs)
     step_bytes = (tile.block_m + tile.block_n) * block_k * shape.itemsize
     num_stages = 4 if step_bytes <= 16 << 10 else 3
     while num_stages > 1 and num_stages * step_bytes > shape.shared_bytes:
@@ -182,8 +169,8 @@ def cut(shape: ConvolutionShape, tile: Tile, sparsity: int) -> ConvolutionConfig
         block_m=tile.block_m,
         block_n=tile.block_n,
         block_k=block_k,
-        shares=shares,
-        splits=splits,
+        shares=programs // team,
+        team=team,
         run=8,
         num_warps=tile.num_warps,
         num_stages=num_stages,

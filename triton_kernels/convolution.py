@@ -10,12 +10,17 @@ import jax.numpy as jnp
 from .arguments import INT32_LIMIT, Affine, Window, other_strides
 from .configuration import ConvolutionConfig
 from .convolution_kernel import convolution_kernel
+from .interpreter import interpreting
 from .launch import launch
 
 MAX_KERNEL = 31
 """Rows and columns of a kernel: a program keeps a bit for each of them."""
-ARRIVALS = 16384
-"""Counters that are enough for most convolutions; others clear some of their own."""
+MIN_STEPS = 4
+"""Steps of the sum that a program takes at least, where several share it."""
+FINISHED = 32
+"""Numbers that a thread finishes at a time, of a tile that a team computed."""
+PATIENCE = 256
+"""Looks, of a microsecond each, that a program takes at whether its team is complete."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +36,20 @@ class Lattice:
     size: tuple[int, int]
     strides: tuple[int, int] = (1, 1)
     offset: tuple[int, int] = (0, 0)
+
+
+class Counters(NamedTuple):
+    """Zeros in which teams count who has come.
+
+    Attributes:
+        array: int32 [any].
+        first: the first one that is for this call.
+        number: how many are.
+    """
+
+    array: jax.Array
+    first: int
+    number: int
 
 
 class Epilogue(NamedTuple):
@@ -58,7 +77,7 @@ def convolve(
     epilogue: Epilogue,
     value: jax.Array,
     mask: jax.Array | None,
-    arrivals: jax.Array,
+    counters: Counters,
     lattice: Lattice,
     threshold: jax.Array,
     norm: str,
@@ -79,7 +98,7 @@ def convolve(
         epilogue: what follows the sum.
         value: [N, Ho, Wo, C_out], the cached map; overwritten.
         mask: [N, Ho, Wo], the mask that earlier calls for other lattices made; overwritten.
-        arrivals: int32 [ARRIVALS], zeros; overwritten, but zeros again.
+        counters: zeros in which its teams count; overwritten.
         lattice: the output pixels that this call computes.
         threshold: float32 [1].
         norm: "max", "l2" or "rms".
@@ -87,7 +106,7 @@ def convolve(
         config: how to compute it.
 
     Returns:
-        The new map, mask and arrivals.
+        The new map and mask, and the array of the counters.
     """
     streams, in_height, in_width, channels = x.shape
     _, out_height, out_width, features = value.shape
@@ -96,26 +115,22 @@ def convolve(
     blocks = weights.shape[0] // config.block_n
     words = _in_words(window, lattice, in_width, candidates_given or other_mask is not None)
     owned = -(-pixels // (config.shares * config.run)) * config.run
-    tiles = -(-owned // config.block_m)
-    block_pixels = config.block_m * config.block_n
-    fresh = {
-        "pixel_list": (config.shares, owned),
-        "partial_sums": (config.shares, config.splits, blocks, block_pixels)
-        if config.splits > 1
-        else (1,),
-        "finished": (config.shares, tiles, blocks, block_pixels) if blocks > 1 else (1,),
-        "norms": (config.shares, tiles, blocks, config.block_m) if blocks > 1 else (1,),
-    }
-    dtypes = {"pixel_list": jnp.int32, "finished": value.dtype}
+    steps = taps * -(-tap_length // config.block_k)
+    width = blocks * config.block_n
+    # One program, one block of channels: a tile never leaves its registers.
+    alone = config.team == 1 and blocks == 1
+    partial_sums = (1,) if alone else (config.shares, config.team, config.block_m, width)
     shapes = {
-        name: jax.ShapeDtypeStruct(shape, dtypes.get(name, jnp.float32))
-        for name, shape in fresh.items()
+        "pixel_list": jax.ShapeDtypeStruct((config.shares, owned), jnp.int32),
+        "partial_sums": jax.ShapeDtypeStruct(partial_sums, jnp.float32),
     }
-    team = blocks * config.splits
-    counters = jnp.zeros(1, jnp.int32)
-    if team > 1:
-        needed = config.shares * tiles * (blocks + 1)
-        counters = arrivals if needed <= arrivals.size else jnp.zeros(needed, jnp.int32)
+    arrivals, first_counter = counters.array, counters.first
+    if config.team > 1:
+        needed = config.shares * config.team
+        if needed > counters.number:
+            arrivals, first_counter = jnp.zeros(needed, jnp.int32), 0
+    finish_n = 1 << (width - 1).bit_length()
+    finish_m = min(config.block_m // 8, FINISHED * 32 * config.num_warps // finish_n)
     operands = {
         "x": x,
         "weights": weights,
@@ -125,9 +140,9 @@ def convolve(
         "other": threshold if epilogue.other is None else epilogue.other,
         "threshold": threshold,
         "value": value,
-        "arrivals": counters,
+        "arrivals": arrivals,
     }
-    updated = ("value",) if team == 1 else ("value", "arrivals")
+    updated = ("value",) if config.team == 1 else ("value", "arrivals")
     if mask is None:
         shapes = {"mask": jax.ShapeDtypeStruct(value.shape[:3], jnp.bool_), **shapes}
     else:
@@ -136,11 +151,12 @@ def convolve(
     strides, other_kind = other_strides(epilogue.other, value.shape)
     results = launch(
         convolution_kernel,
-        (config.shares * team,),
+        (config.shares * config.team,),
         operands,
         shapes,
         updated,
         {
+            "first_counter": first_counter,
             "pixels": pixels,
             "LATTICE_HEIGHT": lattice.size[0],
             "LATTICE_WIDTH": lattice.size[1],
@@ -152,7 +168,8 @@ def convolve(
             "column_offset": lattice.offset[1],
             "shares": config.shares,
             "owned": owned,
-            "steps": taps * -(-tap_length // config.block_k),
+            "steps": steps,
+            "blocks": blocks,
             "other_stream_stride": strides[0],
             "other_row_stride": strides[1],
             "other_column_stride": strides[2],
@@ -178,8 +195,11 @@ def convolve(
             "BLOCK_N": config.block_n,
             "BLOCK_K": config.block_k,
             "BLOCKS": blocks,
-            "PADDED_BLOCKS": 1 << (blocks - 1).bit_length(),
-            "SPLITS": config.splits,
+            "TEAM": config.team,
+            "MAX_WAYS": max(steps // MIN_STEPS, 1),
+            "FINISH_M": max(finish_m, 1),
+            "FINISH_N": finish_n,
+            "PATIENCE": 0 if interpreting() else PATIENCE,
             "RUN": config.run,
             "WORDS": words,
             "LIST_BLOCK": _list_block(owned, words),
@@ -187,8 +207,8 @@ def convolve(
         config.num_warps,
         config.num_stages,
     )
-    kept = counters is arrivals
-    return results["value"], results["mask"], results["arrivals"] if kept else arrivals
+    kept = arrivals is counters.array and config.team > 1
+    return results["value"], results["mask"], results["arrivals"] if kept else counters.array
 
 
 def _list_block(owned: int, words: bool) -> int:

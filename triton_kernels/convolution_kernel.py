@@ -1,15 +1,17 @@
 """The kernel of a convolution's update point: from the input's mask to the committed pixels.
 
-Every program, or every team of programs where the output channels or the sum over the kernel are
-split between several, owns a share of the output's pixels: short runs, dealt out so that changes
-that lie together are spread over all shares. It finds out by itself which of its pixels can have
-changed, lists them, and computes them in tiles: gathers their windows (implicit GEMM), multiplies,
-applies the tail, compares with the cached map, commits. There is no list for all programs, and so
-neither a kernel that makes it nor memory to clear before each frame.
+Every program, or every team of programs, owns a share of the output's pixels: short runs, dealt out
+so that changes that lie together are spread over all shares. It finds out by itself which of its
+pixels can have changed, lists them, and computes them in tiles: gathers their windows (implicit
+GEMM), multiplies, applies the tail, compares with the cached map, commits. There is no list for all
+programs, and so neither a kernel that makes it nor memory to clear before each frame.
 
-A pixel is committed with all its channels or not at all. Where a team computes a tile together, the
-last to arrive has what the others stored: first the partial sums of one block of channels, then the
-finished blocks of the tile. Nobody waits for anybody.
+The members of a team take tiles of their own as long as there are enough. Where there are fewer,
+several compute one: some of its output channels each, and if that is not enough, some of the sum
+over the kernel. What they have computed they put down in memory and finish together, each some of
+the tile's pixels with all their channels, for a pixel is committed with all its channels or not at
+all. Who comes early waits, but not for long: whether all members of a team run at the same time is
+not ours to say. The last to come never has to wait, and finishes whatever is left.
 """
 
 import triton
@@ -17,6 +19,8 @@ import triton.language as tl
 
 from .device import exceeded, exceeding, other_block, scaled, split_pixel
 from .reach_kernel import list_active
+
+LEFT = tl.constexpr(1 << 16)
 
 
 @triton.jit
@@ -101,6 +105,81 @@ def _multiply(
 
 
 @triton.jit
+def _commit(
+    sums,
+    stream,
+    row,
+    column,
+    valid,
+    channel,
+    channel_valid,
+    value,
+    mask,
+    scale,
+    shift,
+    mean,
+    variance,
+    other,
+    tau,
+    row_offset,
+    column_offset,
+    other_stream_stride,
+    other_row_stride,
+    other_column_stride,
+    other_channel_stride,
+    OUT_HEIGHT: tl.constexpr,
+    OUT_WIDTH: tl.constexpr,
+    C_OUT: tl.constexpr,
+    OUT_STRIDE_HEIGHT: tl.constexpr,
+    OUT_STRIDE_WIDTH: tl.constexpr,
+    HAS_SCALE: tl.constexpr,
+    HAS_SHIFT: tl.constexpr,
+    EPSILON: tl.constexpr,
+    OTHER: tl.constexpr,
+    POINTWISE: tl.constexpr,
+    NORM: tl.constexpr,
+    WIDE: tl.constexpr,
+):
+    """Applies the tail to pixels with all their channels, compares, and commits what changed."""
+    out_row = row * OUT_STRIDE_HEIGHT + row_offset
+    out_column = column * OUT_STRIDE_WIDTH + column_offset
+    out_pixel = (stream * OUT_HEIGHT + out_row) * OUT_WIDTH + out_column
+    index = out_pixel
+    if WIDE:
+        index = out_pixel.to(tl.int64)
+    both = valid[:, None] & channel_valid[None, :]
+    address = (index * C_OUT)[:, None] + channel[None, :]
+    old = tl.load(value + address, mask=both, other=0.0)
+    sums = scaled(
+        sums, scale, shift, mean, variance, channel, channel_valid, HAS_SCALE, HAS_SHIFT, EPSILON
+    )
+    if OTHER != "none":
+        further = other_block(
+            other,
+            index,
+            stream,
+            out_row,
+            out_column,
+            channel,
+            both,
+            C_OUT,
+            OTHER == "full",
+            other_stream_stride,
+            other_row_stride,
+            other_column_stride,
+            other_channel_stride,
+        )
+        sums = POINTWISE(sums, further)
+    elif POINTWISE is not None:
+        sums = POINTWISE(sums)
+    new = sums.to(value.dtype.element_ty)
+    change = new.to(tl.float32) - old.to(tl.float32)
+    passed = valid & exceeded(exceeding(change, tau, both, NORM), tau, C_OUT, NORM)
+    tl.store(value + address, new, mask=passed[:, None] & channel_valid[None, :])
+    tl.store(mask + out_pixel, passed, mask=valid)
+
+
+@triton.jit
 def convolution_kernel(
     x,
     weights,
@@ -117,14 +196,14 @@ def convolution_kernel(
     mask,
     pixel_list,
     partial_sums,
-    finished,
-    norms,
+    first_counter,
     pixels,
     row_offset,
     column_offset,
     shares,
     owned,
     steps,
+    blocks,
     other_stream_stride,
     other_row_stride,
     other_column_stride,
@@ -165,13 +244,16 @@ def convolution_kernel(
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
     BLOCKS: tl.constexpr,
-    PADDED_BLOCKS: tl.constexpr,
-    SPLITS: tl.constexpr,
+    TEAM: tl.constexpr,
+    MAX_WAYS: tl.constexpr,
+    FINISH_M: tl.constexpr,
+    FINISH_N: tl.constexpr,
+    PATIENCE: tl.constexpr,
     RUN: tl.constexpr,
     WORDS: tl.constexpr,
     LIST_BLOCK: tl.constexpr,
 ):
-    """One update of a convolution. Grid: shares × SPLITS × BLOCKS, flattened.
+    """One update of a convolution. Grid: shares × TEAM, flattened.
 
     The pixels computed are those of a lattice of the output: (h · OUT_STRIDE_HEIGHT + row_offset,
     w · OUT_STRIDE_WIDTH + column_offset). Shapes, H and W being those of the output:
@@ -181,18 +263,16 @@ def convolution_kernel(
         candidates    [N, IN_HEIGHT, IN_WIDTH], the input's mask, or [N, H, W] if given
         other_mask    [N, H, W]
         value         [N, H, W, C_OUT]
-        arrivals      [shares, tiles, BLOCKS + 1], zero before and after
+        arrivals      of which [shares, TEAM] from first_counter on are its own, and zero before
         mask          [N, H, W]
         pixel_list    [shares, owned]
-        partial_sums  [shares, SPLITS, BLOCKS, BLOCK_M, BLOCK_N]
-        finished      [shares, tiles, BLOCKS, BLOCK_M, BLOCK_N]
-        norms         [shares, tiles, BLOCKS, BLOCK_M]
+        partial_sums  [shares, TEAM, BLOCK_M, BLOCKS · BLOCK_N]
+
+    FINISH_M pixels with FINISH_N channels, all there are, are finished at a time. A member waits
+    for the others as long as it takes to look PATIENCE times.
     """
-    program = tl.program_id(0)
-    block = program % BLOCKS
-    split = (program // BLOCKS) % SPLITS
-    share = program // (BLOCKS * SPLITS)
-    leader = (block == 0) & (split == 0)
+    share = tl.program_id(0) // TEAM
+    member = tl.program_id(0) % TEAM
     tau = tl.load(threshold)
 
     listed = pixel_list + share * owned
@@ -205,7 +285,7 @@ def convolution_kernel(
         shares,
         owned,
         pixels,
-        leader,
+        member == 0,
         row_offset,
         column_offset,
         LATTICE_HEIGHT,
@@ -234,152 +314,229 @@ def convolution_kernel(
 
     TAP_BLOCKS: tl.constexpr = (TAP_LENGTH + BLOCK_K - 1) // BLOCK_K
     GROUP_BLOCKS: tl.constexpr = BLOCKS // GROUPS
+    WIDTH: tl.constexpr = BLOCKS * BLOCK_N
     tiles = tl.cdiv(count, BLOCK_M)
-    all_tiles = tl.cdiv(owned, BLOCK_M)
-    # Few tiles: members of the team share each one's sum. Many: each takes tiles of its own.
-    # The steps are not a constant, lest the compiler unroll the loop over them: a program runs it
-    # once or twice, and would wait for its instructions rather than its data.
-    first_tile, first_step, last_step = 0, 0, steps
-    if SPLITS > 1:
-        ways = tl.maximum(SPLITS // tl.maximum(tiles, 1), 1)
-        first_tile = split // ways
-        first_step = (split % ways) * steps // ways
-        last_step = (split % ways + 1) * steps // ways
-    within_block = (block % GROUP_BLOCKS) * BLOCK_N + tl.arange(0, BLOCK_N)
-    channel = (block // GROUP_BLOCKS) * (C_OUT // GROUPS) + within_block
-    channel_valid = within_block < C_OUT // GROUPS
+    # Steps and blocks are no constants, lest the compiler unroll the loops over them: a program
+    # runs them once or twice, and would wait for its instructions rather than its data.
+    first_tile, first_block, last_block, first_step, last_step = member, 0, blocks, 0, steps
+    members, ways, way = 1, 1, 0
+    if TEAM > 1:
+        members = tl.maximum(TEAM // tl.maximum(tiles, 1), 1)
+        first_tile = member // members
+        part = member % members
+        ways = tl.minimum(tl.maximum(members // BLOCKS, 1), MAX_WAYS)
+        lanes = tl.minimum(members, BLOCKS)
+        members = lanes * ways
+        if part >= members:
+            first_tile = tiles
+        lane, way = part // ways, part % ways
+        first_block, last_block = lane * BLOCKS // lanes, (lane + 1) * BLOCKS // lanes
+        first_step, last_step = way * steps // ways, (way + 1) * steps // ways
     slots = tl.arange(0, BLOCK_M)
-    cells = slots[:, None] * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
+    columns = tl.arange(0, BLOCK_N)
+    # The channels, in the order of the blocks' columns.
+    wide = tl.arange(0, FINISH_N)
+    channel = wide
+    channel_valid = wide < C_OUT
+    if GROUPS > 1:
+        within = (wide // BLOCK_N) % GROUP_BLOCKS * BLOCK_N + wide % BLOCK_N
+        channel = wide // BLOCK_N // GROUP_BLOCKS * (C_OUT // GROUPS) + within
+        channel_valid = (within < C_OUT // GROUPS) & (wide < WIDTH)
 
-    for tile in range(first_tile, tiles, SPLITS):
+    for tile in range(first_tile, tiles, TEAM):
         slot = tile * BLOCK_M + slots
         valid = slot < count
         pixel = tl.load(listed + slot, mask=valid, other=0)
         stream, row, column = split_pixel(pixel, LATTICE_HEIGHT, LATTICE_WIDTH)
-        sums = _multiply(
-            x,
-            weights,
-            stream,
-            row,
-            column,
-            valid,
-            block,
-            first_step,
-            last_step,
-            IN_HEIGHT,
-            IN_WIDTH,
-            C_IN,
-            GROUPS,
-            GROUP_BLOCKS,
-            KERNEL_HEIGHT,
-            KERNEL_WIDTH,
-            STRIDE_HEIGHT,
-            STRIDE_WIDTH,
-            PAD_TOP,
-            PAD_LEFT,
-            DILATION_HEIGHT,
-            DILATION_WIDTH,
-            TAPS,
-            TAP_LENGTH,
-            TAP_BLOCKS,
-            RUNS,
-            WIDE,
-            PRECISION,
-            BLOCK_M,
-            BLOCK_N,
-            BLOCK_K,
-        )
-        tile_arrivals = arrivals + (share * all_tiles + tile) * (BLOCKS + 1)
-        finishing = tile < tiles  # always, unless others compute parts of this tile, too
-        if SPLITS > 1 and ways > 1:
-            size = BLOCK_M * BLOCK_N
-            team = partial_sums + (share * SPLITS).to(tl.int64) * BLOCKS * size + block * size
-            tl.store(team + split * BLOCKS * size + cells, sums)
-            tl.debug_barrier()
-            finishing = tl.atomic_add(tile_arrivals + block, 1, sem="acq_rel") == ways - 1
-            tl.debug_barrier()
-            if finishing:
-                sums = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
-                for i in range(ways):
-                    partial = team + (tile * ways + i) * BLOCKS * size
-                    sums += tl.load(partial + cells, cache_modifier=".cg")
-                tl.store(tile_arrivals + block, 0)
-        if finishing:
-            out_row = row * OUT_STRIDE_HEIGHT + row_offset
-            out_column = column * OUT_STRIDE_WIDTH + column_offset
-            out_pixel = (stream * OUT_HEIGHT + out_row) * OUT_WIDTH + out_column
-            index = out_pixel
-            if WIDE:
-                index = out_pixel.to(tl.int64)
-            both = valid[:, None] & channel_valid[None, :]
-            sums = scaled(
+        if TEAM == 1 and BLOCKS == 1:
+            sums = _multiply(
+                x,
+                weights,
+                stream,
+                row,
+                column,
+                valid,
+                0,
+                first_step,
+                last_step,
+                IN_HEIGHT,
+                IN_WIDTH,
+                C_IN,
+                GROUPS,
+                GROUP_BLOCKS,
+                KERNEL_HEIGHT,
+                KERNEL_WIDTH,
+                STRIDE_HEIGHT,
+                STRIDE_WIDTH,
+                PAD_TOP,
+                PAD_LEFT,
+                DILATION_HEIGHT,
+                DILATION_WIDTH,
+                TAPS,
+                TAP_LENGTH,
+                TAP_BLOCKS,
+                RUNS,
+                WIDE,
+                PRECISION,
+                BLOCK_M,
+                BLOCK_N,
+                BLOCK_K,
+            )
+            _commit(
                 sums,
+                stream,
+                row,
+                column,
+                valid,
+                columns,
+                columns < C_OUT,
+                value,
+                mask,
                 scale,
                 shift,
                 mean,
                 variance,
-                channel,
-                channel_valid,
+                other,
+                tau,
+                row_offset,
+                column_offset,
+                other_stream_stride,
+                other_row_stride,
+                other_column_stride,
+                other_channel_stride,
+                OUT_HEIGHT,
+                OUT_WIDTH,
+                C_OUT,
+                OUT_STRIDE_HEIGHT,
+                OUT_STRIDE_WIDTH,
                 HAS_SCALE,
                 HAS_SHIFT,
                 EPSILON,
+                OTHER,
+                POINTWISE,
+                NORM,
+                WIDE,
             )
-            if OTHER != "none":
-                further = other_block(
-                    other,
-                    index,
+        else:
+            # A place in memory for each way of a tile, or for a member that has a tile of its own.
+            place = member
+            if TEAM > 1:
+                place = tl.where(members > 1, tile * ways, member)
+            partials = partial_sums + (share * TEAM + place).to(tl.int64) * (BLOCK_M * WIDTH)
+            cells = partials + (way * BLOCK_M + slots)[:, None] * WIDTH + columns[None, :]
+            for block in range(first_block, last_block):
+                sums = _multiply(
+                    x,
+                    weights,
                     stream,
-                    out_row,
-                    out_column,
+                    row,
+                    column,
+                    valid,
+                    block,
+                    first_step,
+                    last_step,
+                    IN_HEIGHT,
+                    IN_WIDTH,
+                    C_IN,
+                    GROUPS,
+                    GROUP_BLOCKS,
+                    KERNEL_HEIGHT,
+                    KERNEL_WIDTH,
+                    STRIDE_HEIGHT,
+                    STRIDE_WIDTH,
+                    PAD_TOP,
+                    PAD_LEFT,
+                    DILATION_HEIGHT,
+                    DILATION_WIDTH,
+                    TAPS,
+                    TAP_LENGTH,
+                    TAP_BLOCKS,
+                    RUNS,
+                    WIDE,
+                    PRECISION,
+                    BLOCK_M,
+                    BLOCK_N,
+                    BLOCK_K,
+                )
+                tl.store(cells + block * BLOCK_N, sums)
+            tl.debug_barrier()
+            groups = tl.cdiv(tl.minimum(count - tile * BLOCK_M, BLOCK_M), FINISH_M)
+            group, next_group = 0, 1
+            if TEAM > 1:
+                counter = arrivals + first_counter + share * TEAM + tile
+                if members > 1:
+                    # How many members have come, and in the upper half how many left again.
+                    seen = tl.atomic_add(counter, 1, sem="acq_rel") + 1
+                    came_last = seen % LEFT == members
+                    looked = 0
+                    leaves = looked > 0
+                    while (seen % LEFT < members) & ~leaves:
+                        if looked < PATIENCE:
+                            seen = tl.atomic_add(counter, 0, sem="acquire")
+                            looked += 1
+                        else:
+                            expected = seen
+                            seen = tl.atomic_cas(counter, expected, expected + LEFT)
+                            leaves = seen == expected
+                    # Each finishes its part, or if not all are left, the last to come the whole.
+                    if seen == members:
+                        group, next_group = part, members
+                    elif ~came_last:
+                        group = groups
+                    tl.debug_barrier()
+            for piece in range(group, groups, next_group):
+                own = piece * FINISH_M + tl.arange(0, FINISH_M)
+                own_slot = tile * BLOCK_M + own
+                here = (own < BLOCK_M) & (own_slot < count)
+                own_pixel = tl.load(listed + own_slot, mask=here, other=0)
+                own_stream, own_row, own_column = split_pixel(
+                    own_pixel, LATTICE_HEIGHT, LATTICE_WIDTH
+                )
+                own_cells = own[:, None] * WIDTH + wide[None, :]
+                total = tl.zeros((FINISH_M, FINISH_N), tl.float32)
+                for first_way in range(0, ways, 4):
+                    # Four at a time, so that they are loaded together.
+                    for i in tl.static_range(4):
+                        there = here & (tl.zeros_like(own) + first_way + i < ways)
+                        total += tl.load(
+                            partials + (first_way + i) * (BLOCK_M * WIDTH) + own_cells,
+                            mask=there[:, None] & (wide < WIDTH)[None, :],
+                            other=0.0,
+                            cache_modifier=".cg",
+                        )
+                _commit(
+                    total,
+                    own_stream,
+                    own_row,
+                    own_column,
+                    here,
                     channel,
-                    both,
-                    C_OUT,
-                    OTHER == "full",
+                    channel_valid,
+                    value,
+                    mask,
+                    scale,
+                    shift,
+                    mean,
+                    variance,
+                    other,
+                    tau,
+                    row_offset,
+                    column_offset,
                     other_stream_stride,
                     other_row_stride,
                     other_column_stride,
                     other_channel_stride,
+                    OUT_HEIGHT,
+                    OUT_WIDTH,
+                    C_OUT,
+                    OUT_STRIDE_HEIGHT,
+                    OUT_STRIDE_WIDTH,
+                    HAS_SCALE,
+                    HAS_SHIFT,
+                    EPSILON,
+                    OTHER,
+                    POINTWISE,
+                    NORM,
+                    WIDE,
                 )
-                sums = POINTWISE(sums, further)
-            elif POINTWISE is not None:
-                sums = POINTWISE(sums)
-            new = sums.to(value.dtype.element_ty)
-            address = (index * C_OUT)[:, None] + channel[None, :]
-            old = tl.load(value + address, mask=both, other=0.0)
-            change = new.to(tl.float32) - old.to(tl.float32)
-            norm = exceeding(change, tau, both, NORM)
-            # With several blocks, this is what the channels of this one alone decide. The rest of
-            # the pixels wait for the norm of all channels, which the last block to finish has.
-            passed = valid & exceeded(norm, tau, C_OUT, NORM)
-            tl.store(value + address, new, mask=passed[:, None] & channel_valid[None, :])
-            if BLOCKS == 1:
-                tl.store(mask + out_pixel, passed, mask=valid)
-            else:
-                part = (share * all_tiles + tile) * BLOCKS
-                blocks = finished + part.to(tl.int64) * (BLOCK_M * BLOCK_N)
-                open_rows = (valid & ~passed)[:, None]
-                tl.store(blocks + block * (BLOCK_M * BLOCK_N) + cells, new, mask=open_rows)
-                tl.store(norms + (part + block) * BLOCK_M + slots, norm)
-                tl.debug_barrier()
-                arrived = tl.atomic_add(tile_arrivals + BLOCKS, 1, sem="acq_rel")
-                tl.debug_barrier()
-                if arrived == BLOCKS - 1:
-                    numbers = tl.arange(0, PADDED_BLOCKS)
-                    parts = norms + ((part + numbers) * BLOCK_M)[:, None] + slots[None, :]
-                    there = (numbers < BLOCKS)[:, None] & valid[None, :]
-                    parts = tl.load(parts, mask=there, other=0.0, cache_modifier=".cg")
-                    passed = valid & exceeded(tl.sum(parts, axis=0), tau, C_OUT, NORM)
-                    late_parts = there & passed[None, :] & ~exceeded(parts, tau, C_OUT, NORM)
-                    late_parts = late_parts.to(tl.int32)
-                    for i in range(BLOCKS):
-                        late = tl.sum(tl.where((numbers == i)[:, None], late_parts, 0), axis=0) > 0
-                        if tl.max(late.to(tl.int32)) > 0:
-                            inner = (i % GROUP_BLOCKS) * BLOCK_N + tl.arange(0, BLOCK_N)
-                            feature = (i // GROUP_BLOCKS) * (C_OUT // GROUPS) + inner
-                            stored = blocks + i * (BLOCK_M * BLOCK_N) + cells
-                            committed = late[:, None] & (inner < C_OUT // GROUPS)[None, :]
-                            new = tl.load(stored, mask=committed, other=0.0, cache_modifier=".cg")
-                            address = (index * C_OUT)[:, None] + feature[None, :]
-                            tl.store(value + address, new, mask=committed)
-                    tl.store(mask + out_pixel, passed, mask=valid)
-                    tl.store(tile_arrivals + BLOCKS, 0)
+            tl.debug_barrier()

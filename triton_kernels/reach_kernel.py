@@ -58,7 +58,7 @@ def words_reached(
     line = mask + (stream * HEIGHT + top) * WORDS + origin
     has_before = valid & (origin > 0)
     has_after = valid & (origin + STRIDE_WIDTH < WORDS)
-    for i in range(KERNEL_HEIGHT):
+    for i in tl.static_range(KERNEL_HEIGHT):
         r = top + i * DILATION_HEIGHT
         on_map = (r >= 0) & (r < HEIGHT)
         first = first | tl.load(line, mask=valid & on_map, other=0)

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, Shaped
+from jaxtyping import Array, Bool, Shaped
 
-from ..tensor import DeltaTensor, value_of
+from ..tensor import Arrivals, DeltaTensor, value_of
 from .neighbourhood import Neighbourhood
 from .tail import Tail
 
@@ -58,4 +58,4 @@ class Updated(NamedTuple):
     value: Shaped[Array, "N H W C"]
     mask: Bool[Array, "N H W"]
     computed: Bool[Array, "N H W"]
-    arrivals: Int[Array, " arrivals"] | None = None
+    arrivals: Arrivals | None = None

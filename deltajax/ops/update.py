@@ -64,23 +64,27 @@ def update(
     if implementation == "triton":
         check_triton()
     # Imported here: without Triton it cannot be.
-    from .update_triton import arrivals_of, check_dtypes, supports, update_triton
+    from .update_triton import after_update, arrivals_of, check_dtypes, supports, update_triton
 
     if implementation == "triton":
         check_dtypes(function, cached)
     arrivals = arrivals_of(function)
+    left = after_update(arrivals)
 
     def in_triton() -> Updated:
         if supports(function, cached):
             return update_triton(function, cached, threshold, norm, arrivals)
         # There is no kernel, and XLA's loops wait for the host on a GPU: everything is computed.
-        return update_dense(function, cached, threshold, norm)._replace(arrivals=arrivals)
+        return update_dense(function, cached, threshold, norm)._replace(arrivals=left)
+
+    def in_xla() -> Updated:
+        return update_xla(function, cached, threshold, norm)._replace(arrivals=left)
 
     if implementation == "triton":
         return in_triton()
     return lax.platform_dependent(
         cuda=in_triton,
-        default=lambda: update_xla(function, cached, threshold, norm)._replace(arrivals=arrivals),
+        default=in_xla,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, Shaped
+from jaxtyping import Array, Bool, Float, Shaped
 
 from deltajax.triton_kernels.arguments import Affine
 from deltajax.triton_kernels.arguments import Window as KernelWindow
@@ -19,8 +19,8 @@ from deltajax.triton_kernels.configuration import (
     choose_convolution_config,
 )
 from deltajax.triton_kernels.convolution import (
-    ARRIVALS,
     MAX_KERNEL,
+    Counters,
     Epilogue,
     Lattice,
     convolve,
@@ -31,7 +31,7 @@ from deltajax.triton_kernels.pointwise import pointwise_kernel
 from deltajax.triton_kernels.sparsify import enter_frame
 
 from ..norms import ThresholdNorm
-from ..tensor import DeltaTensor, value_of
+from ..tensor import Arrivals, DeltaTensor, value_of
 from .convolution import Convolution
 from .function import Function, Updated
 from .gpu import multiprocessors, shared_bytes
@@ -44,6 +44,8 @@ from .windows import Window
 
 DTYPES = ("float32", "bfloat16", "float16")
 """Of maps."""
+COUNTERS, UPDATES = 1024, 64
+"""Counters of an update, enough for most, and for how many updates they are cleared at once."""
 INTERPRETED_MULTIPROCESSORS = 2
 """Multiprocessors that the interpreter is said to have: it runs programs one after the other."""
 
@@ -97,22 +99,29 @@ def update_triton(
     cached: Shaped[Array, "N H W C"],
     threshold: Float[Array, ""] | float,
     norm: ThresholdNorm,
-    arrivals: Int[Array, " arrivals"],
+    arrivals: Arrivals,
 ) -> Updated:
     """See `update`. For functions that `supports` accepts; with what `arrivals_of` it says."""
     call = _call_of(function)
     assert call is not None
     tau = jnp.asarray(threshold, jnp.float32).reshape(1)
-    value, mask, arrivals = call(_Update(function, cached, tau, norm, arrivals))
-    return Updated(value, mask, function.reach(), arrivals)
+    value, mask, counters = call(_Update(function, cached, tau, norm, arrivals))
+    left = after_update(arrivals).replace(counters=counters)
+    return Updated(value, mask, function.reach(), left)
 
 
-def arrivals_of(function: Function) -> Int[Array, " arrivals"]:
-    """Zeros in which kernels count: those of an input, or the first of a frame."""
+def arrivals_of(function: Function) -> Arrivals:
+    """Those that an input has left, or new ones, as for the first update of a frame."""
     for x in (*function.inputs, *function.tail.others):
-        if isinstance(x, DeltaTensor) and x.arrivals is not None:
-            return x.arrivals
-    return jnp.zeros(ARRIVALS, jnp.int32)
+        left = x.arrivals if isinstance(x, DeltaTensor) else None
+        if left is not None and left.used + COUNTERS <= left.counters.size:
+            return left
+    return Arrivals(jnp.zeros(COUNTERS * UPDATES, jnp.int32), 0)
+
+
+def after_update(arrivals: Arrivals) -> Arrivals:
+    """What an update leaves, whether it needed any or not."""
+    return arrivals.replace(used=arrivals.used + COUNTERS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +132,7 @@ class _Update:
     cached: jax.Array
     threshold: jax.Array
     norm: ThresholdNorm
-    arrivals: jax.Array
+    arrivals: Arrivals
 
     @functools.cached_property
     def candidates(self) -> tuple[jax.Array, bool, jax.Array | None]:
@@ -147,7 +156,7 @@ class _Update:
 
 
 Outcome = tuple[jax.Array, jax.Array, jax.Array]
-"""Map, mask and arrivals."""
+"""Map, mask and counters."""
 Call = Callable[[_Update], Outcome]
 _UNSUPPORTED = object()
 
@@ -201,7 +210,7 @@ def _convolve(update: _Update) -> Outcome:
     assert isinstance(operation, Convolution)
     _, height, width, _ = update.cached.shape
     lattice = Lattice((height, width))
-    return _convolve_lattice(update, operation, lattice, update.cached, None)
+    return _convolve_lattice(update, operation, lattice, update.cached, None, _counters(update, 1))
 
 
 def _convolve_transposed(update: _Update) -> Outcome:
@@ -211,16 +220,22 @@ def _convolve_transposed(update: _Update) -> Outcome:
     value, mask = update.cached, None
     _, height, width, _ = value.shape
     rows, columns = operation.strides
+    counters = _counters(update, rows * columns)
     for row in range(min(rows, height)):
         for column in range(min(columns, width)):
             size = (-(-(height - row) // rows), -(-(width - column) // columns))
             lattice = Lattice(size, operation.strides, (row, column))
             phase = operation.phase(row, column, *update.function.shapes[0][1:3])
             phase = phase or _without_taps(operation, lattice.size)
-            value, mask, arrivals = _convolve_lattice(update, phase, lattice, value, mask)
-            update = dataclasses.replace(update, arrivals=arrivals)
+            value, mask, array = _convolve_lattice(update, phase, lattice, value, mask, counters)
+            counters = Counters(array, counters.first + counters.number, counters.number)
     assert mask is not None
-    return value, mask, update.arrivals
+    return value, mask, counters.array
+
+
+def _counters(update: _Update, calls: int) -> Counters:
+    """Those of the first of several calls."""
+    return Counters(update.arrivals.counters, update.arrivals.used, COUNTERS // calls)
 
 
 def _without_taps(operation: TransposedConvolution, size: tuple[int, int]) -> Convolution:
@@ -230,7 +245,12 @@ def _without_taps(operation: TransposedConvolution, size: tuple[int, int]) -> Co
 
 
 def _convolve_lattice(
-    update: _Update, operation: Convolution, lattice, value: jax.Array, mask: jax.Array | None
+    update: _Update,
+    operation: Convolution,
+    lattice: Lattice,
+    value: jax.Array,
+    mask: jax.Array | None,
+    counters: Counters,
 ) -> Outcome:
     """The convolution at a lattice of output pixels."""
     x, tail = update.function.values[0], update.function.tail
@@ -252,7 +272,7 @@ def _convolve_lattice(
         epilogue,
         value,
         mask,
-        update.arrivals,
+        counters,
         lattice,
         update.threshold,
         update.norm,
@@ -335,7 +355,7 @@ def _compute_pixels(update: _Update) -> Outcome:
         update.threshold,
         update.norm,
     )
-    return value, mask, update.arrivals
+    return value, mask, update.arrivals.counters
 
 
 def _precision(precision: lax.PrecisionLike) -> str:
