@@ -99,12 +99,28 @@ def rule(shape: ConvolutionShape) -> ConvolutionConfig:
     what the second-level cache delivers is the limit.
     """
     features = _power_of_two(shape.group_features)
+    if shape.group_channels < 16:
+        # Pairs of pixels, if they can be, which teams cannot compute.
+        return cut(shape, Tile(64 if shape.exact else 128, min(features, 64), 8, 1), 0)
+    # Small maps are deep ones, in which more has changed: about as much as they are narrow.
+    narrow = min(shape.group_channels, shape.group_features) * shape.groups
+    tall = shape.pixels * narrow**2 >= 1024 * 2048 * shape.multiprocessors
+    share_pixels = 1024 if tall else 256
+    if shape.pixels <= 4 * share_pixels:
+        share_pixels = shape.pixels
     if shape.exact:
         # Three products of split operands take more registers than large tiles leave.
-        return cut(shape, Tile(64, min(features, 64), 8, 1), 2048)
-    if shape.groups > 1 or features <= 64:
-        return cut(shape, Tile(64, min(features, 64), 4, 3), 512)
-    return cut(shape, Tile(128, 128, 8, 1), 2048)
+        return cut(shape, Tile(64, min(features, 64), 8, 1), share_pixels)
+    if shape.groups > 1:
+        return cut(shape, Tile(64, min(features, 64), 8, 1), share_pixels)
+    length = shape.taps * shape.group_channels
+    if features == 256 and length <= 128 and shape.pixels >= 200 * shape.multiprocessors:
+        return cut(shape, Tile(64, 256, 16, 1), 0)
+    if tall:
+        return cut(
+            shape, Tile(128, min(features, 256 if length >= 1024 else 128), 8, 1), share_pixels
+        )
+    return cut(shape, Tile(64, min(features, 128), 8, 1), share_pixels)
 
 
 def candidates(shape: ConvolutionShape) -> list[ConvolutionConfig]:
@@ -153,7 +169,7 @@ def cut(shape: ConvolutionShape, tile: Tile, share_pixels: int) -> ConvolutionCo
         share_pixels: about how many pixels make a share. All members of a team look at all of
             them; but large shares have few tiles that are not full.
     """
-    block_k = 32 if shape.itemsize == 4 else 64
+    block_k = 32 if shape.itemsize == 4 or shape.group_channels < 16 else 64
     if shape.groups > 1:
         block_k = min(block_k, _power_of_two(shape.group_channels))
     # Triton 3.6 fails to compile some loops of a single step.
@@ -162,16 +178,18 @@ def cut(shape: ConvolutionShape, tile: Tile, share_pixels: int) -> ConvolutionCo
     programs = tile.programs * shape.multiprocessors
     team = min(max(programs * share_pixels // shape.pixels, 1), programs)
     step_bytes = (tile.block_m + tile.block_n) * block_k * shape.itemsize
+    # More stages bring nothing: the second-level cache has no more to give.
     num_stages = 4 if step_bytes <= 16 << 10 else 3
-    while num_stages > 1 and num_stages * step_bytes > shape.shared_bytes:
-        num_stages -= 1
+    num_stages = max(1, min(num_stages, shape.shared_bytes // tile.programs // step_bytes))
+    owned = team * shape.pixels // programs
     return ConvolutionConfig(
         block_m=tile.block_m,
         block_n=tile.block_n,
         block_k=block_k,
         shares=programs // team,
         team=team,
-        run=8,
+        # Long runs are read in one go, short ones spread what has changed more evenly.
+        run=32 if owned >= 4096 else 8,
         num_warps=tile.num_warps,
         num_stages=num_stages,
     )

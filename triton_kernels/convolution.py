@@ -111,15 +111,19 @@ def convolve(
     streams, in_height, in_width, channels = x.shape
     _, out_height, out_width, features = value.shape
     pixels = streams * math.prod(lattice.size)
-    weights, taps, tap_length, runs = _packed(kernel, window, groups, config)
-    blocks = weights.shape[0] // config.block_n
     words = _in_words(window, lattice, in_width, candidates_given or other_mask is not None)
+    run = _run(kernel, window, groups, in_width, words and config.team == 1, config)
+    weights, taps, tap_length = _packed(kernel, groups, run, config)
+    pack = run.pack if run else 1
+    block_m, block_n = config.block_m // pack, config.block_n * pack
+    blocks = weights.shape[0] // block_n
     owned = -(-pixels // (config.shares * config.run)) * config.run
     steps = taps * -(-tap_length // config.block_k)
-    width = blocks * config.block_n
+    width = blocks * block_n
     # One program, one block of channels: a tile never leaves its registers.
     alone = config.team == 1 and blocks == 1
-    partial_sums = (1,) if alone else (config.shares, config.team, config.block_m, width)
+    places = _places(-(-owned // block_m), config.team, blocks)
+    partial_sums = (1,) if alone else (config.shares, places, block_m, width)
     shapes = {
         "pixel_list": jax.ShapeDtypeStruct((config.shares, owned), jnp.int32),
         "partial_sums": jax.ShapeDtypeStruct(partial_sums, jnp.float32),
@@ -129,8 +133,9 @@ def convolve(
         needed = config.shares * config.team
         if needed > counters.number:
             arrivals, first_counter = jnp.zeros(needed, jnp.int32), 0
+    max_ways = max(min(steps // MIN_STEPS, config.team // blocks), 1)
     finish_n = 1 << (width - 1).bit_length()
-    finish_m = min(config.block_m // 8, FINISHED * 32 * config.num_warps // finish_n)
+    finish_m = min(block_m // 8, FINISHED * 32 * config.num_warps // finish_n)
     operands = {
         "x": x,
         "weights": weights,
@@ -182,7 +187,10 @@ def convolve(
             "OUT_STRIDE_WIDTH": lattice.strides[1],
             "TAPS": taps,
             "TAP_LENGTH": tap_length,
-            "RUNS": runs,
+            "RUNS": run is not None,
+            "RUN_STRIDE": run.stride if run else 0,
+            "RUN_LEAD": run.lead if run else 0,
+            "PACK": pack,
             "CANDIDATES_GIVEN": candidates_given,
             "HAS_OTHER_MASK": other_mask is not None,
             **epilogue.affine.constants(),
@@ -191,18 +199,20 @@ def convolve(
             "NORM": norm,
             "PRECISION": precision if x.dtype == jnp.float32 else None,
             "WIDE": max(x.size, value.size) >= INT32_LIMIT,
-            "BLOCK_M": config.block_m,
-            "BLOCK_N": config.block_n,
+            "BLOCK_M": block_m,
+            "BLOCK_N": block_n,
             "BLOCK_K": config.block_k,
             "BLOCKS": blocks,
             "TEAM": config.team,
-            "MAX_WAYS": max(steps // MIN_STEPS, 1),
+            "MAX_WAYS": max_ways,
+            "PLACES": places,
             "FINISH_M": max(finish_m, 1),
             "FINISH_N": finish_n,
+            "FINISH_STAGES": 2 if max_ways == 1 else 1,
             "PATIENCE": 0 if interpreting() else PATIENCE,
             "RUN": config.run,
             "WORDS": words,
-            "LIST_BLOCK": _list_block(owned, words),
+            "LIST_BLOCK": _list_block(owned, words, config.num_warps),
         },
         config.num_warps,
         config.num_stages,
@@ -211,10 +221,21 @@ def convolve(
     return results["value"], results["mask"], results["arrivals"] if kept else counters.array
 
 
-def _list_block(owned: int, words: bool) -> int:
-    """Pixels, or words of four, that a program looks at together: all it owns, up to 1024."""
+def _places(tiles: int, team: int, blocks: int) -> int:
+    """Tiles of partial sums that a share can need: of all tiles, or of the ways of a few.
+
+    Args:
+        tiles: of a share, at most.
+        team: programs that compute them.
+        blocks: of channels, each of which has a program before any has several.
+    """
+    return min(team, max(tiles, team // blocks))
+
+
+def _list_block(owned: int, words: bool, num_warps: int) -> int:
+    """Pixels, or words of four, that a program looks at together: all, or four for each thread."""
     each = 4 if words else 1
-    return min(1024 // each, max(16, 1 << (owned // each - 1).bit_length()))
+    return min(128 * num_warps, max(16, 1 << (owned // each - 1).bit_length()))
 
 
 def _in_words(window: Window, lattice: Lattice, in_width: int, whole: bool) -> bool:
@@ -235,20 +256,80 @@ def _in_words(window: Window, lattice: Lattice, in_width: int, whole: bool) -> b
     )
 
 
+class _Run(NamedTuple):
+    """Rows of a window as runs of numbers, for few channels.
+
+    Attributes:
+        length: numbers of a row, and of what lies between the rows of several pixels.
+        stride: numbers from one to the next.
+        lead: numbers before the line at which the first one starts.
+        pack: neighbouring pixels that share one.
+        shift: numbers of the run before the window of the first of them.
+    """
+
+    length: int
+    stride: int
+    lead: int
+    pack: int = 1
+    shift: int = 0
+
+
+def _run(
+    kernel: jax.Array,
+    window: Window,
+    groups: int,
+    in_width: int,
+    pairs: bool,
+    config: ConvolutionConfig,
+) -> _Run | None:
+    """How the rows of a window are read; None to read it pixel by pixel.
+
+    Tensor cores want their operands in pieces of four numbers, and three channels start anywhere.
+    But the windows of every other pixel of a row start four numbers apart if the stride is two:
+    pairs of pixels share a row of the product, in which each has zeros for weights where its window
+    is not.
+
+    Args:
+        pairs: whether pixels can be listed in pairs.
+    """
+    _, columns, channels, features = kernel.shape
+    if groups > 1 or window.dilation[1] > 1 or columns == 1 or channels % 16 == 0:
+        return None
+    stride, lead = window.strides[1] * channels, window.padding[1] * channels
+    shift = -lead % 4
+    length = shift + stride + columns * channels
+    if (
+        pairs
+        and 2 * stride % 4 == 0
+        and in_width * channels % 4 == 0
+        and length <= config.block_k
+        and features == config.block_n
+        and config.block_m >= 32
+    ):
+        return _Run(config.block_k, 2 * stride, lead + shift, 2, shift)
+    return _Run(columns * channels, stride, lead)
+
+
 def _packed(
-    kernel: jax.Array, window: Window, groups: int, config: ConvolutionConfig
-) -> tuple[jax.Array, int, int, bool]:
-    """The weights as [output channels, sum], and the taps, the numbers of a tap, whether it is a
-    row.
+    kernel: jax.Array, groups: int, run: _Run | None, config: ConvolutionConfig
+) -> tuple[jax.Array, int, int]:
+    """The weights as [output channels, sum], the taps, and the numbers of a tap.
 
     The sum is the inner axis, as tensor cores take float32 in no other layout. Both axes are
     filled up with zeros to whole blocks, that of the channels group by group.
     """
     rows, columns, channels, features = kernel.shape
-    runs = groups == 1 and window.dilation[1] == 1 and columns > 1 and channels % 16 != 0
-    taps, tap_length = (rows, columns * channels) if runs else (rows * columns, channels)
+    taps, tap_length = (rows, run.length) if run else (rows * columns, channels)
+    if run:
+        row = kernel.reshape(rows, columns * channels, features)
+        stride = run.stride // run.pack
+        starts = [run.shift + i * stride for i in range(run.pack)]
+        fills = [(start, run.length - start - row.shape[1]) for start in starts]
+        kernel = jnp.concatenate([jnp.pad(row, ((0, 0), fill, (0, 0))) for fill in fills], axis=-1)
+        features *= run.pack
     weights = kernel.reshape(taps, tap_length, groups, features // groups)
     weights = weights.transpose(2, 3, 0, 1)
-    fill = (-(features // groups) % config.block_n, -tap_length % config.block_k)
+    block_n = config.block_n * (run.pack if run else 1)
+    fill = (-(features // groups) % block_n, -tap_length % config.block_k)
     weights = jnp.pad(weights, ((0, 0), (0, fill[0]), (0, 0), (0, fill[1])))
-    return weights.reshape(-1, math.prod(weights.shape[2:])), taps, tap_length, runs
+    return weights.reshape(-1, math.prod(weights.shape[2:])), taps, tap_length

@@ -51,6 +51,8 @@ def _multiply(
     TAP_LENGTH: tl.constexpr,
     TAP_BLOCKS: tl.constexpr,
     RUNS: tl.constexpr,
+    RUN_STRIDE: tl.constexpr,
+    RUN_LEAD: tl.constexpr,
     WIDE: tl.constexpr,
     PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
@@ -60,7 +62,8 @@ def _multiply(
     """Steps first to last of the sum over the kernel, for BLOCK_M pixels: [BLOCK_M, BLOCK_N].
 
     A tap is one pixel of the window; with RUNS it is a whole row of it, whose numbers follow each
-    other in memory, so that few channels fill a block.
+    other in memory, so that few channels fill a block. It starts RUN_STRIDE numbers after that of
+    the pixel, or group of pixels, before it, the first one RUN_LEAD numbers before the line.
     """
     first_row = row * STRIDE_HEIGHT - PAD_TOP
     first_column = column * STRIDE_WIDTH - PAD_LEFT
@@ -75,11 +78,14 @@ def _multiply(
             c = first_column + j * DILATION_WIDTH
             columns_on_map += ((c >= 0) & (c < WIDTH)).to(tl.int32) << j
     within = tl.arange(0, BLOCK_K)
-    origin = (stream * HEIGHT + first_row) * WIDTH + first_column
+    line = stream * HEIGHT + first_row
     if WIDE:
-        origin = origin.to(tl.int64)
-    windows = (origin * C_IN)[:, None] + within[None, :]
-    place = first_column[:, None] * C_IN + within[None, :]
+        line = line.to(tl.int64)
+    if RUNS:
+        place = (column * RUN_STRIDE - RUN_LEAD)[:, None] + within[None, :]
+        windows = (line * (WIDTH * C_IN))[:, None] + place
+    else:
+        windows = ((line * WIDTH + first_column) * C_IN)[:, None] + within[None, :]
     if GROUPS > 1:
         x += (block // GROUP_BLOCKS) * (C_IN // GROUPS)
     features = block * BLOCK_N + tl.arange(0, BLOCK_N)
@@ -110,7 +116,8 @@ def _commit(
     stream,
     row,
     column,
-    valid,
+    listed,
+    active,
     channel,
     channel_valid,
     value,
@@ -140,14 +147,18 @@ def _commit(
     NORM: tl.constexpr,
     WIDE: tl.constexpr,
 ):
-    """Applies the tail to pixels with all their channels, compares, and commits what changed."""
+    """Applies the tail to pixels with all their channels, compares, and commits what changed.
+
+    Of the pixels that are listed, some may have been computed only with their neighbours: those
+    that are not active stay as they are.
+    """
     out_row = row * OUT_STRIDE_HEIGHT + row_offset
     out_column = column * OUT_STRIDE_WIDTH + column_offset
     out_pixel = (stream * OUT_HEIGHT + out_row) * OUT_WIDTH + out_column
     index = out_pixel
     if WIDE:
         index = out_pixel.to(tl.int64)
-    both = valid[:, None] & channel_valid[None, :]
+    both = active[:, None] & channel_valid[None, :]
     address = (index * C_OUT)[:, None] + channel[None, :]
     old = tl.load(value + address, mask=both, other=0.0)
     sums = scaled(
@@ -174,9 +185,9 @@ def _commit(
         sums = POINTWISE(sums)
     new = sums.to(value.dtype.element_ty)
     change = new.to(tl.float32) - old.to(tl.float32)
-    passed = valid & exceeded(exceeding(change, tau, both, NORM), tau, C_OUT, NORM)
+    passed = active & exceeded(exceeding(change, tau, both, NORM), tau, C_OUT, NORM)
     tl.store(value + address, new, mask=passed[:, None] & channel_valid[None, :])
-    tl.store(mask + out_pixel, passed, mask=valid)
+    tl.store(mask + out_pixel, passed, mask=listed)
 
 
 @triton.jit
@@ -230,6 +241,9 @@ def convolution_kernel(
     TAPS: tl.constexpr,
     TAP_LENGTH: tl.constexpr,
     RUNS: tl.constexpr,
+    RUN_STRIDE: tl.constexpr,
+    RUN_LEAD: tl.constexpr,
+    PACK: tl.constexpr,
     CANDIDATES_GIVEN: tl.constexpr,
     HAS_OTHER_MASK: tl.constexpr,
     HAS_SCALE: tl.constexpr,
@@ -246,8 +260,10 @@ def convolution_kernel(
     BLOCKS: tl.constexpr,
     TEAM: tl.constexpr,
     MAX_WAYS: tl.constexpr,
+    PLACES: tl.constexpr,
     FINISH_M: tl.constexpr,
     FINISH_N: tl.constexpr,
+    FINISH_STAGES: tl.constexpr,
     PATIENCE: tl.constexpr,
     RUN: tl.constexpr,
     WORDS: tl.constexpr,
@@ -266,7 +282,7 @@ def convolution_kernel(
         arrivals      of which [shares, TEAM] from first_counter on are its own, and zero before
         mask          [N, H, W]
         pixel_list    [shares, owned]
-        partial_sums  [shares, TEAM, BLOCK_M, BLOCKS · BLOCK_N]
+        partial_sums  [shares, PLACES, BLOCK_M, BLOCKS · BLOCK_N]
 
     FINISH_M pixels with FINISH_N channels, all there are, are finished at a time. A member waits
     for the others as long as it takes to look PATIENCE times.
@@ -308,6 +324,7 @@ def convolution_kernel(
         HAS_OTHER_MASK,
         RUN,
         WORDS,
+        PACK,
         LIST_BLOCK,
     )
     tl.debug_barrier()
@@ -333,7 +350,7 @@ def convolution_kernel(
         first_block, last_block = lane * BLOCKS // lanes, (lane + 1) * BLOCKS // lanes
         first_step, last_step = way * steps // ways, (way + 1) * steps // ways
     slots = tl.arange(0, BLOCK_M)
-    columns = tl.arange(0, BLOCK_N)
+    columns = tl.arange(0, BLOCK_N // PACK)
     # The channels, in the order of the blocks' columns.
     wide = tl.arange(0, FINISH_N)
     channel = wide
@@ -346,8 +363,10 @@ def convolution_kernel(
     for tile in range(first_tile, tiles, TEAM):
         slot = tile * BLOCK_M + slots
         valid = slot < count
-        pixel = tl.load(listed + slot, mask=valid, other=0)
-        stream, row, column = split_pixel(pixel, LATTICE_HEIGHT, LATTICE_WIDTH)
+        entry = tl.load(listed + slot, mask=valid, other=0)
+        # With a PACK, neighbours are one row of the product, and the lowest bits say which are on.
+        position = entry if PACK == 1 else entry >> PACK
+        stream, row, column = split_pixel(position, LATTICE_HEIGHT, LATTICE_WIDTH // PACK)
         if TEAM == 1 and BLOCKS == 1:
             sums = _multiply(
                 x,
@@ -376,18 +395,32 @@ def convolution_kernel(
                 TAP_LENGTH,
                 TAP_BLOCKS,
                 RUNS,
+                RUN_STRIDE,
+                RUN_LEAD,
                 WIDE,
                 PRECISION,
                 BLOCK_M,
                 BLOCK_N,
                 BLOCK_K,
             )
+            on = valid
+            if PACK > 1:
+                sums = tl.reshape(sums, (BLOCK_M * PACK, BLOCK_N // PACK))
+                neighbour = tl.arange(0, PACK)[None, :]
+                zeros = tl.zeros((BLOCK_M, PACK), tl.int32)
+                on = valid[:, None] & (((entry[:, None] >> neighbour) & 1) != 0)
+                on = tl.reshape(on, (BLOCK_M * PACK,))
+                valid = tl.reshape(valid[:, None] & (zeros == 0), (BLOCK_M * PACK,))
+                stream = tl.reshape(stream[:, None] + zeros, (BLOCK_M * PACK,))
+                row = tl.reshape(row[:, None] + zeros, (BLOCK_M * PACK,))
+                column = tl.reshape(column[:, None] * PACK + neighbour, (BLOCK_M * PACK,))
             _commit(
                 sums,
                 stream,
                 row,
                 column,
                 valid,
+                on,
                 columns,
                 columns < C_OUT,
                 value,
@@ -422,7 +455,7 @@ def convolution_kernel(
             place = member
             if TEAM > 1:
                 place = tl.where(members > 1, tile * ways, member)
-            partials = partial_sums + (share * TEAM + place).to(tl.int64) * (BLOCK_M * WIDTH)
+            partials = partial_sums + (share * PLACES + place).to(tl.int64) * (BLOCK_M * WIDTH)
             cells = partials + (way * BLOCK_M + slots)[:, None] * WIDTH + columns[None, :]
             for block in range(first_block, last_block):
                 sums = _multiply(
@@ -452,13 +485,15 @@ def convolution_kernel(
                     TAP_LENGTH,
                     TAP_BLOCKS,
                     RUNS,
+                    RUN_STRIDE,
+                    RUN_LEAD,
                     WIDE,
                     PRECISION,
                     BLOCK_M,
                     BLOCK_N,
                     BLOCK_K,
                 )
-                tl.store(cells + block * BLOCK_N, sums)
+                tl.store(cells + block * BLOCK_N, sums, mask=valid[:, None])
             tl.debug_barrier()
             groups = tl.cdiv(tl.minimum(count - tile * BLOCK_M, BLOCK_M), FINISH_M)
             group, next_group = 0, 1
@@ -484,7 +519,7 @@ def convolution_kernel(
                     elif ~came_last:
                         group = groups
                     tl.debug_barrier()
-            for piece in range(group, groups, next_group):
+            for piece in tl.range(group, groups, next_group, num_stages=FINISH_STAGES):
                 own = piece * FINISH_M + tl.arange(0, FINISH_M)
                 own_slot = tile * BLOCK_M + own
                 here = (own < BLOCK_M) & (own_slot < count)
@@ -494,9 +529,9 @@ def convolution_kernel(
                 )
                 own_cells = own[:, None] * WIDTH + wide[None, :]
                 total = tl.zeros((FINISH_M, FINISH_N), tl.float32)
-                for first_way in range(0, ways, 4):
-                    # Four at a time, so that they are loaded together.
-                    for i in tl.static_range(4):
+                # Several at a time, so that they are loaded together; if there are never many, all.
+                for first_way in range(0, ways if MAX_WAYS > 4 else 1, 4):
+                    for i in tl.static_range(min(MAX_WAYS, 4)):
                         there = here & (tl.zeros_like(own) + first_way + i < ways)
                         total += tl.load(
                             partials + (first_way + i) * (BLOCK_M * WIDTH) + own_cells,
@@ -509,6 +544,7 @@ def convolution_kernel(
                     own_stream,
                     own_row,
                     own_column,
+                    here,
                     here,
                     channel,
                     channel_valid,

@@ -115,11 +115,14 @@ def list_active(
     HAS_OTHER_MASK: tl.constexpr,
     RUN: tl.constexpr,
     WORDS: tl.constexpr,
+    PACK: tl.constexpr,
     LIST_BLOCK: tl.constexpr,
 ):
     """Lists a share's pixels to compute, and clears the mask of the others.
 
-    With WORDS four neighbours at a time, else one by one, for any width and any window.
+    With WORDS four neighbours at a time, else one by one, for any width and any window. With a
+    PACK of two, which needs WORDS, pairs of neighbours are listed of which one can have changed,
+    and with each, in the two lowest bits, which of them.
 
     Returns:
         How many are listed.
@@ -160,12 +163,21 @@ def list_active(
                 reached = reached | tl.load(other_words + word, mask=valid, other=0)
             bytes_of_word = tl.arange(0, 4)
             active = ((reached[:, None] >> (8 * bytes_of_word)[None, :]) & 1) != 0
+            entry = word[:, None] * 4 + bytes_of_word[None, :]
+            if PACK == 2:
+                pairs = tl.arange(0, 2)
+                pair = (reached[:, None] >> (16 * pairs)[None, :]).to(tl.int32)
+                pair = (pair & 1) | ((pair >> 7) & 2)
+                entry = (word[:, None] * 2 + pairs[None, :]) << 2 | pair
+                active = pair != 0
+                reached = (reached | (reached >> 8)) & 0x00010001
+                reached = reached | (reached << 8)
+            cleared = ((reached[:, None] >> (8 * bytes_of_word)[None, :]) & 1) == 0
             in_word = tl.cumsum(active.to(tl.int32), 1) - active.to(tl.int32)
             number = tl.sum(active.to(tl.int32), axis=1)
             place = (count + tl.cumsum(number, 0) - number)[:, None] + in_word
-            pixel = word[:, None] * 4 + bytes_of_word[None, :]
             out_pixel = out_pixel[:, None] + (bytes_of_word * OUT_STRIDE_WIDTH)[None, :]
-            valid = valid[:, None]
+            cleared = cleared & valid[:, None]
         else:
             if CANDIDATES_GIVEN:
                 active = tl.load(candidates + out_pixel, mask=valid, other=False)
@@ -191,9 +203,10 @@ def list_active(
                 active = active | tl.load(other_mask + out_pixel, mask=valid, other=False)
             number = active.to(tl.int32)
             place = count + tl.cumsum(number, 0) - number
-            pixel = word
-        tl.store(listed + place, pixel, mask=active)
+            entry = word
+            cleared = valid & ~active
+        tl.store(listed + place, entry, mask=active)
         if leader:
-            tl.store(mask + out_pixel, tl.zeros_like(active), mask=valid & ~active)
+            tl.store(mask + out_pixel, tl.zeros_like(cleared), mask=cleared)
         count += tl.sum(number)
     return count

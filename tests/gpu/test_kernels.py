@@ -94,8 +94,8 @@ def test_networks_at_threshold_zero_are_dense(name, real_frames):
 def compiled_loop(request) -> tuple[str, set[int], int, int]:
     """The text of ResNet-50's loop over frames, the maps' sizes, and bytes of state and rest."""
     model = create("resnet50", threshold=0.3, input_threshold=0.15, dtype=jnp.dtype(request.param))
-    frame = jax.ShapeDtypeStruct((2, 288, 384, 3), jnp.uint8)
-    frames = jax.ShapeDtypeStruct((4, *frame.shape), frame.dtype)
+    frame = jax.ShapeDtypeStruct((8, 576, 768, 3), jnp.uint8)
+    frames = jax.ShapeDtypeStruct((2, *frame.shape), frame.dtype)
     variables = jax.eval_shape(model.init, jax.random.key(0), frame)
     variables = {name: variables[name] for name in ("params", "batch_stats")}
     delta = dj.init_delta(model, variables, frame)
