@@ -8,6 +8,7 @@ variable DELTAJAX_KERNEL_TABLE names, and goes by a rule for shapes that it does
 
 import dataclasses
 import functools
+import itertools
 import json
 import math
 import multiprocessing
@@ -168,17 +169,24 @@ def arrays_of(layer: Layer) -> dict[str, Any]:
     return arrays
 
 
+def tail_of(arrays: dict[str, Any], out_mask: jax.Array | None) -> Tail:
+    """A norm, a ReLU, and the residual if there is one, with this mask."""
+    ones = arrays["channel"]
+    tail = Tail(activation=jax.nn.relu, norm=Norm(ones, ones, ones, ones, 1e-5))
+    if "residual" not in arrays:
+        return tail
+    other = arrays["residual"]
+    other = other if out_mask is None else DeltaTensor(other, out_mask)
+    return dataclasses.replace(tail, others=(other,), combine=jnp.add)
+
+
 def incremental(layer: Layer) -> Callable[..., jax.Array]:
     """(arrays, mask of the input, mask of the output) → the map after STEPS · CHAIN updates."""
 
     def run(arrays: dict[str, Any], mask: jax.Array, out_mask: jax.Array) -> jax.Array:
-        ones = arrays["channel"]
-        tail = Tail(activation=jax.nn.relu, norm=Norm(ones, ones, ones, ones, 1e-5))
-        if layer.residual:
-            residual = DeltaTensor(arrays["residual"], out_mask)
-            tail = dataclasses.replace(tail, others=(residual,), combine=jnp.add)
         x = DeltaTensor(arrays["x"], mask)
-        function = Function(layer.operation(arrays["kernel"]), tail, (x,))
+        operation = layer.operation(arrays["kernel"])
+        function = Function(operation, tail_of(arrays, out_mask), (x,))
 
         def turn(value: jax.Array, _: Any) -> tuple[jax.Array, None]:
             arrivals = update_triton.arrivals_of(function)
@@ -198,10 +206,7 @@ def dense(layer: Layer) -> Callable[..., jax.Array]:
     """The same by XLA's convolution."""
 
     def run(arrays: dict[str, Any], mask: jax.Array, out_mask: jax.Array) -> jax.Array:
-        ones = arrays["channel"]
-        tail = Tail(activation=jax.nn.relu, norm=Norm(ones, ones, ones, ones, 1e-5))
-        if layer.residual:
-            tail = dataclasses.replace(tail, others=(arrays["residual"],), combine=jnp.add)
+        tail = tail_of(arrays, None)
 
         def turn(carry: tuple[jax.Array, ...], _: Any) -> tuple[Any, None]:
             _, kernel, other = carry
@@ -270,12 +275,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Console(stderr=True).print("error: there is no GPU to measure on", style="red")
         return 1
     layers: dict[str, Layer] = {}
-    for model in options.model:
-        for size in options.size:
-            for streams in options.streams:
-                for dtype in options.dtype:
-                    for layer in layers_of(model, dtype, size or (576, 768), streams):
-                        layers.setdefault(layer.shape().key, layer)
+    for model, dtype, size, streams in itertools.product(
+        options.model, options.dtype, options.size, options.streams
+    ):
+        for layer in layers_of(model, dtype, size or (576, 768), streams):
+            layers.setdefault(layer.shape().key, layer)
     jobs: list[tuple[Layer, ConvolutionConfig | None, float]] = []
     for layer in layers.values():
         configs = dict.fromkeys([rule(layer.shape()), *candidates(layer.shape())])

@@ -95,7 +95,7 @@ def compute_pixels(
             "KIND": kind,
             "C_IN": channels[0],
             "C_OUT": features,
-            **{f"C{i}": size for i, size in enumerate(channels)},
+            **{f"C{i}": channels[i] for i in range(1, MAX_INPUTS)},
             **window.constants(),
             "CANDIDATES_GIVEN": candidates_given,
             "HAS_OTHER_MASK": other_mask is not None,

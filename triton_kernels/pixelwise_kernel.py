@@ -52,7 +52,6 @@ def _value(
     KIND: tl.constexpr,
     C_IN: tl.constexpr,
     C_OUT: tl.constexpr,
-    C0: tl.constexpr,
     C1: tl.constexpr,
     C2: tl.constexpr,
     C3: tl.constexpr,
@@ -75,13 +74,12 @@ def _value(
         result = tl.load(x0 + (pixel * C_IN)[:, None] + channel[None, :], mask=both, other=0.0)
         result = result.to(tl.float32)
     elif KIND == "concatenation":
-        END0: tl.constexpr = C0
-        END1: tl.constexpr = C0 + C1
-        END2: tl.constexpr = C0 + C1 + C2
+        END0: tl.constexpr = C_IN
+        END1: tl.constexpr = C_IN + C1
+        END2: tl.constexpr = C_IN + C1 + C2
         inside = both & (channel < END0)[None, :]
-        result = tl.load(x0 + (pixel * C0)[:, None] + channel[None, :], mask=inside, other=0.0).to(
-            tl.float32
-        )
+        address = (pixel * C_IN)[:, None] + channel[None, :]
+        result = tl.load(x0 + address, mask=inside, other=0.0).to(tl.float32)
         if C1 > 0:
             inside = both & ((channel >= END0) & (channel < END1))[None, :]
             address = (pixel * C1)[:, None] + (channel - END0)[None, :]
@@ -196,7 +194,6 @@ def pixelwise_kernel(
     KIND: tl.constexpr,
     C_IN: tl.constexpr,
     C_OUT: tl.constexpr,
-    C0: tl.constexpr,
     C1: tl.constexpr,
     C2: tl.constexpr,
     C3: tl.constexpr,
@@ -224,7 +221,7 @@ def pixelwise_kernel(
 ):
     """One update. Grid: blocks of BLOCK_M output pixels.
 
-    Shapes: x0 to x3 [N, IN_HEIGHT, IN_WIDTH, C0 to C3] (more than one for a concatenation only),
+    Shapes: x0 [N, IN_HEIGHT, IN_WIDTH, C_IN], and for a concatenation x1 to x3 with C1 to C3,
     weights [KERNEL_HEIGHT · KERNEL_WIDTH, C_OUT] (depthwise), candidates
     [N, IN_HEIGHT, IN_WIDTH] (the input's mask) or [N, OUT_HEIGHT, OUT_WIDTH] (with
     CANDIDATES_GIVEN), other_mask [N, OUT_HEIGHT, OUT_WIDTH], value
@@ -298,7 +295,6 @@ def pixelwise_kernel(
                     KIND,
                     C_IN,
                     C_OUT,
-                    C0,
                     C1,
                     C2,
                     C3,

@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Shaped
 
 from ..norms import ThresholdNorm, exceeds
-from .update import Implementation, check_triton, use_triton
+from .update import Implementation, resolve
 from .windows import Window
 
 
@@ -92,10 +92,9 @@ def enter(
                 mask &= candidates
         return jnp.where(mask[..., None], new, cached), mask
 
-    if implementation in ("dense", "xla") or (implementation == "auto" and not use_triton()):
+    implementation = resolve(implementation)
+    if implementation in ("dense", "xla"):
         return in_xla()
-    if implementation == "triton":
-        check_triton()
     from .update_triton import enter_triton, knows
 
     def in_triton() -> tuple[jax.Array, jax.Array]:

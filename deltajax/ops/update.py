@@ -57,12 +57,11 @@ def update(
     Raises:
         ValueError: for "triton" where there is none, or for maps of a dtype that it does not know.
     """
+    implementation = resolve(implementation)
     if implementation == "dense":
         return update_dense(function, cached, threshold, norm)
-    if implementation == "xla" or (implementation == "auto" and not use_triton()):
+    if implementation == "xla":
         return update_xla(function, cached, threshold, norm)
-    if implementation == "triton":
-        check_triton()
     # Imported here: without Triton it cannot be.
     from .update_triton import after_update, arrivals_of, check_dtypes, supports, update_triton
 
@@ -88,20 +87,23 @@ def update(
     )
 
 
-def check_triton() -> None:
-    """Raises ValueError if there are no Triton kernels here; the message says what to do."""
-    if reason := why_not_triton():
+def resolve(implementation: Implementation) -> Implementation:
+    """What runs here: "auto" remains only where there are kernels and a GPU for them.
+
+    Warns, once, if there is a GPU but no Triton.
+
+    Raises:
+        ValueError: for "triton" where there is none; the message says what to do.
+    """
+    if implementation == "auto" and not gpus():
+        return "xla"
+    reason = why_not_triton() if implementation in ("auto", "triton") else None
+    if reason is None:
+        return implementation
+    if implementation == "triton":
         raise ValueError(f'implementation="triton" cannot run: {reason}')
-
-
-def use_triton() -> bool:
-    """Whether "auto" takes Triton on a GPU. Warns, once, if there is a GPU but no Triton."""
-    if not gpus():
-        return False
-    if reason := why_not_triton():
-        _warn(f"deltajax runs on a GPU without its Triton kernels, and so slowly: {reason}")
-        return False
-    return True
+    _warn(f"deltajax runs on a GPU without its Triton kernels, and so slowly: {reason}")
+    return "xla"
 
 
 @functools.cache

@@ -154,6 +154,11 @@ class _Update:
             return self.function.reach(), True, None
         return inputs[0].mask, False, others[0].mask if others else None
 
+    @functools.cached_property
+    def pointwise(self):
+        """The tail's function, for kernels."""
+        return _pointwise_of(self.function.tail)
+
 
 Outcome = tuple[jax.Array, jax.Array, jax.Array]
 """Map, mask and counters."""
@@ -260,7 +265,7 @@ def _convolve_lattice(
     )
     candidates, given, other_mask = update.candidates
     others = [value_of(other) for other in tail.others]
-    epilogue = Epilogue(_affine(tail), others[0] if others else None, _pointwise_of(tail))
+    epilogue = Epilogue(_affine(tail), others[0] if others else None, update.pointwise)
     return convolve(
         x,
         operation.kernel,
@@ -350,7 +355,7 @@ def _compute_pixels(update: _Update) -> Outcome:
         other_mask,
         _affine(tail),
         tuple(value_of(other) for other in tail.others),
-        _pointwise_of(tail),
+        update.pointwise,
         update.cached,
         update.threshold,
         update.norm,

@@ -20,17 +20,9 @@ from unittest import mock
 
 import jax
 import jax.numpy as jnp
-import ml_dtypes
 import numpy as np
 
-TRITON_TYPES = {
-    np.dtype(np.float32): "*fp32",
-    np.dtype(ml_dtypes.bfloat16): "*bf16",
-    np.dtype(np.float16): "*fp16",
-    np.dtype(np.int32): "*i32",
-    np.dtype(np.uint8): "*u8",
-    np.dtype(np.bool_): "*i1",
-}
+from deltajax.triton_kernels.interpreter import TRITON_TYPES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +76,7 @@ def recorded() -> Iterator[list[Launch]]:
         num_stages: int,
     ) -> dict[str, jax.Array]:
         arrays = {**operands, **fresh}
-        pointers = {name: TRITON_TYPES[np.dtype(a.dtype)] for name, a in arrays.items()}
+        pointers = {name: f"*{TRITON_TYPES[np.dtype(a.dtype)]}" for name, a in arrays.items()}
         size = sum(a.size * a.dtype.itemsize for a in fresh.values())
         launches.append(
             Launch(kernel, grid, pointers, dict(parameters), size, num_warps, num_stages)

@@ -220,7 +220,7 @@ def test_machines_without_kernels(another_machine, capability, versions, message
 
 def test_auto_is_xla_without_a_gpu(another_machine):
     another_machine(None, GOOD)
-    assert not update_module.use_triton()
+    assert update_module.resolve("auto") == "xla"
 
 
 SHAPES = tuple(
