@@ -117,9 +117,9 @@ def rule(shape: ConvolutionShape) -> ConvolutionConfig:
     if features == 256 and length <= 128 and shape.pixels >= 200 * shape.multiprocessors:
         return cut(shape, Tile(64, 256, 16, 1), 0)
     if tall:
-        return cut(
-            shape, Tile(128, min(features, 256 if length >= 1024 else 128), 8, 1), share_pixels
-        )
+        # Before Hopper, which has 227 KiB, operands go through registers that 256 wide tiles fill.
+        wide = length >= 1024 and shape.shared_bytes >= 200 << 10
+        return cut(shape, Tile(128, min(features, 256 if wide else 128), 8, 1), share_pixels)
     return cut(shape, Tile(64, min(features, 128), 8, 1), share_pixels)
 
 

@@ -17,7 +17,7 @@ not ours to say. The last to come never has to wait, and finishes whatever is le
 import triton
 import triton.language as tl
 
-from .device import exceeded, exceeding, other_block, scaled, split_pixel
+from .device import exceeded, exceeding, fetch_ahead, other_block, scaled, split_pixel
 from .reach_kernel import list_active
 
 LEFT = tl.constexpr(1 << 16)
@@ -265,6 +265,7 @@ def convolution_kernel(
     FINISH_N: tl.constexpr,
     FINISH_STAGES: tl.constexpr,
     PATIENCE: tl.constexpr,
+    FETCH_AHEAD: tl.constexpr,
     RUN: tl.constexpr,
     WORDS: tl.constexpr,
     LIST_BLOCK: tl.constexpr,
@@ -336,7 +337,7 @@ def convolution_kernel(
     # Steps and blocks are no constants, lest the compiler unroll the loops over them: a program
     # runs them once or twice, and would wait for its instructions rather than its data.
     first_tile, first_block, last_block, first_step, last_step = member, 0, blocks, 0, steps
-    members, ways, way = 1, 1, 0
+    members, part, ways, way = 1, 0, 1, 0
     if TEAM > 1:
         members = tl.maximum(TEAM // tl.maximum(tiles, 1), 1)
         first_tile = member // members
@@ -367,6 +368,16 @@ def convolution_kernel(
         # With a PACK, neighbours are one row of the product, and the lowest bits say which are on.
         position = entry if PACK == 1 else entry >> PACK
         stream, row, column = split_pixel(position, LATTICE_HEIGHT, LATTICE_WIDTH // PACK)
+        if FETCH_AHEAD:
+            # What is compared and added at the end is on its way while the sums are computed.
+            own_rows = valid & (slots // FINISH_M % members == part)
+            out_line = stream * OUT_HEIGHT + row * OUT_STRIDE_HEIGHT + row_offset
+            index = out_line * OUT_WIDTH + column * (PACK * OUT_STRIDE_WIDTH) + column_offset
+            if WIDE:
+                index = index.to(tl.int64)
+            fetch_ahead(value, index, own_rows, PACK * C_OUT)
+            if OTHER == "full":
+                fetch_ahead(other, index, own_rows, PACK * C_OUT)
         if TEAM == 1 and BLOCKS == 1:
             sums = _multiply(
                 x,
@@ -456,7 +467,7 @@ def convolution_kernel(
             if TEAM > 1:
                 place = tl.where(members > 1, tile * ways, member)
             partials = partial_sums + (share * PLACES + place).to(tl.int64) * (BLOCK_M * WIDTH)
-            cells = partials + (way * BLOCK_M + slots)[:, None] * WIDTH + columns[None, :]
+            lines = (way * BLOCK_M + slots) * WIDTH
             for block in range(first_block, last_block):
                 sums = _multiply(
                     x,
@@ -493,7 +504,9 @@ def convolution_kernel(
                     BLOCK_N,
                     BLOCK_K,
                 )
-                tl.store(cells + block * BLOCK_N, sums, mask=valid[:, None])
+                # Sums of parts in this order: the compiler would keep all addresses in registers.
+                cells = lines[:, None] + (block * BLOCK_N + columns)[None, :]
+                tl.store(partials + cells, sums, mask=valid[:, None])
             tl.debug_barrier()
             groups = tl.cdiv(tl.minimum(count - tile * BLOCK_M, BLOCK_M), FINISH_M)
             group, next_group = 0, 1
