@@ -375,9 +375,10 @@ def convolution_kernel(
             index = out_line * OUT_WIDTH + column * (PACK * OUT_STRIDE_WIDTH) + column_offset
             if WIDE:
                 index = index.to(tl.int64)
-            fetch_ahead(value, index, own_rows, PACK * C_OUT)
+            # Neighbours that share a row of the product are one row of the map, too.
+            fetch_ahead(value, index // PACK, own_rows, PACK * C_OUT)
             if OTHER == "full":
-                fetch_ahead(other, index, own_rows, PACK * C_OUT)
+                fetch_ahead(other, index // PACK, own_rows, PACK * C_OUT)
         if TEAM == 1 and BLOCKS == 1:
             sums = _multiply(
                 x,
