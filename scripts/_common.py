@@ -124,6 +124,11 @@ class NetworkOptions(UpdateOptions):
 DEFAULT_NETWORK = NetworkOptions()
 
 
+def network_options(update: UpdateOptions, model: str, dtype: Dtype) -> NetworkOptions:
+    """These options, of this network."""
+    return NetworkOptions(**dataclasses.asdict(update), model=model, dtype=dtype)
+
+
 def make_network(options: NetworkOptions) -> VideoNetwork:
     """The network of the options, thresholds included."""
     dtype: DTypeLike = jnp.dtype(options.dtype)

@@ -12,7 +12,7 @@ from flax import linen as nn
 from deltajax.inspection import UpdatePointMap, update_points
 from deltajax.layers.update_point import UpdatePoint
 from deltajax.ops.function import Function
-from deltajax.statistics import UpdatePointStatistics
+from deltajax.statistics import Totals
 from deltajax.tensor import value_of
 
 
@@ -112,24 +112,24 @@ def _of_entry(point: UpdatePointMap, frame: np.ndarray) -> Needs:
     return Needs(point.name, fixed, 0.0, float(point.shape[3] * point.dtype.itemsize))
 
 
-def work_of(needs: list[Needs], points: tuple[UpdatePointStatistics, ...]) -> list[Work]:
+def work_of(needs: list[Needs], totals: Totals, streams: int) -> list[Work]:
     """The mean work of some frames.
 
     Args:
         needs: of the network.
-        points: its statistics in these frames.
+        totals: of these frames, those of each stream by themselves.
+        streams: that a frame has.
     """
-    by_name = {point.name: point for point in points}
+    active, frames = totals.active_fraction, totals.frames / streams
     work = []
     for need in needs:
-        point = by_name[need.name]
-        computed = float(point.computed_pixels.sum(axis=1).mean())
-        updated = float(point.updated_pixels.sum(axis=1).mean())
+        computed = totals.computed_pixels[need.name] / frames
+        updated = totals.updated_pixels[need.name] / frames
         work.append(
             Work(
                 name=need.name,
-                active=float(point.active.mean()),
-                operations=2 * computed * point.multiplications_per_pixel,
+                active=active[need.name],
+                operations=2 * computed * totals.multiplications_per_pixel[need.name],
                 bytes=need.bytes
                 + computed * need.bytes_per_computed_pixel
                 + updated * need.bytes_per_updated_pixel,

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import jax
 import tyro
-from _common import Dtype, NetworkName, NetworkOptions, Sizes, UpdateOptions, read_clip
+from _common import Dtype, NetworkName, Sizes, UpdateOptions, network_options, read_clip
 from _report import Case, run
 from rich.console import Console
 from rich.table import Table
@@ -109,9 +109,7 @@ def reports(options: Options, console: Console) -> Iterator[dict[str, Any]]:
         frames = read_clip(options.clip, size, num_frames, streams, options.update.seed)
         for model, dtype in itertools.product(options.model, options.dtype):
             case = Case(
-                network=NetworkOptions(
-                    **dataclasses.asdict(options.update), model=model, dtype=dtype
-                ),
+                network=network_options(options.update, model, dtype),
                 clip=options.clip,
                 num_warmup=options.num_warmup,
                 frames_per_call=frames_per_call,

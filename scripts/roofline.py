@@ -19,11 +19,11 @@ import tyro
 from _common import (
     Dtype,
     NetworkName,
-    NetworkOptions,
     Size,
     UpdateOptions,
     make_network,
     make_variables,
+    network_options,
     read_clip,
 )
 from _measure import statistics
@@ -31,6 +31,7 @@ from _work import Work, needs_of, work_of
 from rich.console import Console
 from rich.table import Table
 
+from deltajax.statistics import total
 from deltajax.video import VideoError
 
 DEFAULT_UPDATE = UpdateOptions(threshold=0.3)
@@ -147,22 +148,13 @@ def measured_ms(options: Options, size: tuple[int, ...]) -> float:
 
 def count(options: Options, frames: np.ndarray) -> list[Work]:
     """The mean work of the frames after the warm-up."""
-    chosen = NetworkOptions(
-        **dataclasses.asdict(options.update), model=options.model, dtype=options.dtype
-    )
+    chosen = network_options(options.update, options.model, options.dtype)
     network = make_network(chosen)
     variables = make_variables(chosen, network, frames)
-    first = 1 + options.num_warmup
     points = statistics(network, variables, frames)
-    steady = tuple(
-        dataclasses.replace(
-            point,
-            computed_pixels=point.computed_pixels[first:],
-            updated_pixels=point.updated_pixels[first:],
-        )
-        for point in points
-    )
-    return work_of(needs_of(network, variables, frames[0]), steady)
+    number = np.broadcast_to(np.arange(len(frames))[:, None], frames.shape[:2])
+    totals = total(points, number > options.num_warmup)
+    return work_of(needs_of(network, variables, frames[0]), totals, options.streams)
 
 
 def describe(

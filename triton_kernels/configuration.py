@@ -108,10 +108,8 @@ def rule(shape: ConvolutionShape) -> ConvolutionConfig:
     share_pixels = 1024 if tall else 256
     if shape.pixels <= 4 * share_pixels:
         share_pixels = shape.pixels
-    if shape.exact:
+    if shape.exact or shape.groups > 1:
         # Three products of split operands take more registers than large tiles leave.
-        return cut(shape, Tile(64, min(features, 64), 8, 1), share_pixels)
-    if shape.groups > 1:
         return cut(shape, Tile(64, min(features, 64), 8, 1), share_pixels)
     length = shape.taps * shape.group_channels
     if features == 256 and length <= 128 and shape.pixels >= 200 * shape.multiprocessors:

@@ -17,7 +17,15 @@ not ours to say. The last to come never has to wait, and finishes whatever is le
 import triton
 import triton.language as tl
 
-from .device import exceeded, exceeding, fetch_ahead, other_block, scaled, split_pixel
+from .device import (
+    exceeded,
+    exceeding,
+    fetch_ahead,
+    lattice_pixel,
+    other_block,
+    scaled,
+    split_pixel,
+)
 from .reach_kernel import list_active
 
 LEFT = tl.constexpr(1 << 16)
@@ -152,9 +160,17 @@ def _commit(
     Of the pixels that are listed, some may have been computed only with their neighbours: those
     that are not active stay as they are.
     """
-    out_row = row * OUT_STRIDE_HEIGHT + row_offset
-    out_column = column * OUT_STRIDE_WIDTH + column_offset
-    out_pixel = (stream * OUT_HEIGHT + out_row) * OUT_WIDTH + out_column
+    out_row, out_column, out_pixel = lattice_pixel(
+        stream,
+        row,
+        column,
+        row_offset,
+        column_offset,
+        OUT_HEIGHT,
+        OUT_WIDTH,
+        OUT_STRIDE_HEIGHT,
+        OUT_STRIDE_WIDTH,
+    )
     index = out_pixel
     if WIDE:
         index = out_pixel.to(tl.int64)
@@ -371,8 +387,17 @@ def convolution_kernel(
         if FETCH_AHEAD:
             # What is compared and added at the end is on its way while the sums are computed.
             own_rows = valid & (slots // FINISH_M % members == part)
-            out_line = stream * OUT_HEIGHT + row * OUT_STRIDE_HEIGHT + row_offset
-            index = out_line * OUT_WIDTH + column * (PACK * OUT_STRIDE_WIDTH) + column_offset
+            _, _, index = lattice_pixel(
+                stream,
+                row,
+                column * PACK,
+                row_offset,
+                column_offset,
+                OUT_HEIGHT,
+                OUT_WIDTH,
+                OUT_STRIDE_HEIGHT,
+                OUT_STRIDE_WIDTH,
+            )
             if WIDE:
                 index = index.to(tl.int64)
             # Neighbours that share a row of the product are one row of the map, too.

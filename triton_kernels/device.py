@@ -17,6 +17,24 @@ def split_pixel(pixel, HEIGHT: tl.constexpr, WIDTH: tl.constexpr):
 
 
 @triton.jit
+def lattice_pixel(
+    stream,
+    row,
+    column,
+    row_offset,
+    column_offset,
+    OUT_HEIGHT: tl.constexpr,
+    OUT_WIDTH: tl.constexpr,
+    OUT_STRIDE_HEIGHT: tl.constexpr,
+    OUT_STRIDE_WIDTH: tl.constexpr,
+):
+    """(row, column) in the output of a lattice's pixel, and its place in [N, H, W] flattened."""
+    out_row = row * OUT_STRIDE_HEIGHT + row_offset
+    out_column = column * OUT_STRIDE_WIDTH + column_offset
+    return out_row, out_column, (stream * OUT_HEIGHT + out_row) * OUT_WIDTH + out_column
+
+
+@triton.jit
 def window_reached(
     mask,
     stream,

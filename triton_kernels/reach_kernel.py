@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from .device import split_pixel, window_reached
+from .device import lattice_pixel, split_pixel, window_reached
 
 
 @triton.jit
@@ -135,8 +135,17 @@ def list_active(
         word = ((own // OWN_RUN) * shares + share) * OWN_RUN + own % OWN_RUN
         valid = (own < owned // WORD) & (word < pixels // WORD)
         stream, row, column = split_pixel(word, LATTICE_HEIGHT, LATTICE_WIDTH // WORD)
-        out_line = stream * OUT_HEIGHT + row * OUT_STRIDE_HEIGHT + row_offset
-        out_pixel = out_line * OUT_WIDTH + column * (WORD * OUT_STRIDE_WIDTH) + column_offset
+        _, _, out_pixel = lattice_pixel(
+            stream,
+            row,
+            column * WORD,
+            row_offset,
+            column_offset,
+            OUT_HEIGHT,
+            OUT_WIDTH,
+            OUT_STRIDE_HEIGHT,
+            OUT_STRIDE_WIDTH,
+        )
         if WORDS:
             words = candidates.to(tl.pointer_type(tl.uint32))
             if CANDIDATES_GIVEN:

@@ -81,10 +81,7 @@ def update(
 
     if implementation == "triton":
         return in_triton()
-    return lax.platform_dependent(
-        cuda=in_triton,
-        default=in_xla,
-    )
+    return lax.platform_dependent(cuda=in_triton, default=in_xla)
 
 
 def resolve(implementation: Implementation) -> Implementation:

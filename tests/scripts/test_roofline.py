@@ -13,7 +13,7 @@ from matplotlib import image
 
 import deltajax as dj
 from deltajax.layers import Conv, Sparsify
-from deltajax.statistics import read_statistics
+from deltajax.statistics import read_statistics, total
 
 SMALL = ["--model", "simple_cnn", "--size", "32x48", "--frames", "2", "--num-warmup", "1"]
 
@@ -59,7 +59,7 @@ def test_work_of_a_changed_pixel():
     recorded = dj.scan_frames(network, variables, frames, collect=("statistics",))[2]
     points = read_statistics(recorded["statistics"])
     needs = needs_of(network, variables, frames[0])
-    work = work_of(needs, points)
+    work = work_of(needs, total(points), streams=1)
     # The first frame is computed in full, the second at nine pixels of 96.
     assert work[1].active == pytest.approx((1 + 9 / 96) / 2)
     assert work[1].operations == pytest.approx(2 * (96 + 9) / 2 * 9 * 3 * 4)
