@@ -210,7 +210,7 @@ def convolve(
             "FINISH_N": finish_n,
             "FINISH_STAGES": 2 if max_ways == 1 else 1,
             "PATIENCE": 0 if interpreting() else PATIENCE,
-            "FETCH_AHEAD": not interpreting(),
+            "COMPILED": not interpreting(),
             "RUN": config.run,
             "WORDS": words,
             "LIST_BLOCK": _list_block(owned, words, config.num_warps),

@@ -25,6 +25,7 @@ from .device import (
     other_block,
     scaled,
     split_pixel,
+    unknown,
 )
 from .reach_kernel import list_active
 
@@ -281,7 +282,7 @@ def convolution_kernel(
     FINISH_N: tl.constexpr,
     FINISH_STAGES: tl.constexpr,
     PATIENCE: tl.constexpr,
-    FETCH_AHEAD: tl.constexpr,
+    COMPILED: tl.constexpr,
     RUN: tl.constexpr,
     WORDS: tl.constexpr,
     LIST_BLOCK: tl.constexpr,
@@ -350,9 +351,11 @@ def convolution_kernel(
     GROUP_BLOCKS: tl.constexpr = BLOCKS // GROUPS
     WIDTH: tl.constexpr = BLOCKS * BLOCK_N
     tiles = tl.cdiv(count, BLOCK_M)
-    # Steps and blocks are no constants, lest the compiler unroll the loops over them: a program
-    # runs them once or twice, and would wait for its instructions rather than its data.
-    first_tile, first_block, last_block, first_step, last_step = member, 0, blocks, 0, steps
+    # The loops over steps and blocks are not to be unrolled: a program runs them once or twice,
+    # and would wait for its instructions rather than its data.
+    first_tile, first_block, first_step = member, 0, 0
+    all_steps = unknown(steps, COMPILED)
+    last_block, last_step = unknown(blocks, COMPILED), all_steps
     members, part, ways, way = 1, 0, 1, 0
     if TEAM > 1:
         members = tl.maximum(TEAM // tl.maximum(tiles, 1), 1)
@@ -365,7 +368,7 @@ def convolution_kernel(
             first_tile = tiles
         lane, way = part // ways, part % ways
         first_block, last_block = lane * BLOCKS // lanes, (lane + 1) * BLOCKS // lanes
-        first_step, last_step = way * steps // ways, (way + 1) * steps // ways
+        first_step, last_step = way * all_steps // ways, (way + 1) * all_steps // ways
     slots = tl.arange(0, BLOCK_M)
     columns = tl.arange(0, BLOCK_N // PACK)
     # The channels, in the order of the blocks' columns.
@@ -384,7 +387,7 @@ def convolution_kernel(
         # With a PACK, neighbours are one row of the product, and the lowest bits say which are on.
         position = entry if PACK == 1 else entry >> PACK
         stream, row, column = split_pixel(position, LATTICE_HEIGHT, LATTICE_WIDTH // PACK)
-        if FETCH_AHEAD:
+        if COMPILED:
             # What is compared and added at the end is on its way while the sums are computed.
             own_rows = valid & (slots // FINISH_M % members == part)
             _, _, index = lattice_pixel(

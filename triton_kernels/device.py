@@ -68,6 +68,17 @@ def window_reached(
 
 
 @triton.jit
+def unknown(number, COMPILED: tl.constexpr):
+    """The number, hidden from the compiler, which would unroll a loop over so many turns."""
+    result = number
+    if COMPILED:
+        result = tl.inline_asm_elementwise(
+            "mov.s32 $0, $1;", "=r,r", [number], dtype=tl.int32, is_pure=True, pack=1
+        )
+    return result
+
+
+@triton.jit
 def fetch_ahead(pointer, row, wanted, CHANNELS: tl.constexpr):
     """Has rows of CHANNELS numbers brought into the second-level cache, and does not wait."""
     LINE: tl.constexpr = 1024 // pointer.dtype.element_ty.primitive_bitwidth

@@ -1,13 +1,14 @@
 """One way to run a kernel: on a GPU through jax-triton, elsewhere in Triton's interpreter."""
 
-import warnings
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
-from .interpreter import interpret, interpreting
+from .interpreter import TRITON_TYPES, interpret, interpreting
+from .triton_ir import ir_of
 
 
 def launch(
@@ -53,7 +54,7 @@ def launch(
         results = jax.pure_callback(run, outputs, *operands.values())
     else:
         results = _call_on_gpu(
-            kernel, grid, operands, len(fresh), outputs, updated, parameters, num_warps, num_stages
+            kernel, grid, operands, fresh, updated, parameters, num_warps, num_stages
         )
     return dict(zip(names, results, strict=True))
 
@@ -67,34 +68,49 @@ def _poison(dtype: Any) -> Any:
 
 def _call_on_gpu(
     kernel: Any,
-    grid: Any,
+    grid: tuple[int, ...],
     operands: Mapping[str, jax.Array],
-    num_fresh: int,
-    outputs: list[jax.ShapeDtypeStruct],
+    fresh: Mapping[str, jax.ShapeDtypeStruct],
     updated: tuple[str, ...],
     parameters: Mapping[str, Any],
     num_warps: int,
     num_stages: int,
 ) -> list[jax.Array]:
-    import jax_triton
+    """As XLA's own Triton kernel, which becomes part of a CUDA graph with all others.
 
-    # jax-triton hands the buffers of inputs and outputs to the kernel's parameters in order, and an
-    # aliased output has no parameter of its own. With an aliased output before a fresh one the
-    # latter's pointer would point at the aliased buffer: fresh outputs have to come first.
-    positions = [name for name in kernel.arg_names if name in operands]
-    aliases = {positions.index(name): num_fresh + i for i, name in enumerate(updated)}
-    with warnings.catch_warnings():
-        # The successor of aliases, jax.new_ref, copies every array twice in a scan.
-        warnings.filterwarnings("ignore", "input_output_aliases", DeprecationWarning)
-        return jax_triton.triton_call(
-            kernel=kernel,
-            out_type=outputs,
-            grid=grid,
-            input_output_aliases=aliases,
-            num_warps=num_warps,
-            num_stages=num_stages,
-            # The default, said aloud: Triton 3.9 warns that it will change.
-            backend_options={"enable_fp_fusion": True},
-            **operands,
-            **parameters,
-        )
+    XLA passes the pointers of the operands and then those of all results.
+    """
+    names = [name for name in kernel.arg_names if name in operands]
+    made = [name for name in kernel.arg_names if name in fresh]
+    types = {
+        name: TRITON_TYPES[np.dtype(array.dtype)] for name, array in {**operands, **fresh}.items()
+    }
+    outputs = [fresh[name] for name in made] + [jax.typeof(operands[name]) for name in updated]
+    call = jax.ffi.ffi_call(
+        "__gpu$xla.gpu.triton",
+        [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in outputs],
+        input_output_aliases={names.index(name): len(made) + i for i, name in enumerate(updated)},
+    )
+    aliases = tuple(types[name] for name in updated)
+    sizes = (*grid, 1, 1)
+    results = call(
+        *(operands[name] for name in names),
+        name=kernel.__name__,
+        ir=ir_of(kernel, types, dict(parameters), aliases, _capability(), num_warps, num_stages),
+        num_warps=np.int32(num_warps),
+        num_stages=np.int32(num_stages),
+        grid_x=np.int32(sizes[0]),
+        grid_y=np.int32(sizes[1]),
+        grid_z=np.int32(sizes[2]),
+    )
+    return [results[[*made, *updated].index(name)] for name in [*fresh, *updated]]
+
+
+@functools.cache
+def _capability() -> int:
+    """The GPU's compute capability; an H100's where there is none."""
+    try:
+        gpus = jax.local_devices(backend="cuda")
+    except RuntimeError:
+        return 90
+    return round(10 * float(gpus[0].compute_capability))
