@@ -144,6 +144,8 @@ def convolve(
         **epilogue.affine.operands(threshold),
         "other": threshold if epilogue.other is None else epilogue.other,
         "threshold": threshold,
+        # An array, so that all updates of one shape have the same kernel.
+        "first_counter": jnp.array([first_counter], jnp.int32),
         "value": value,
         "arrivals": arrivals,
     }
@@ -161,7 +163,6 @@ def convolve(
         shapes,
         updated,
         {
-            "first_counter": first_counter,
             "pixels": pixels,
             "LATTICE_HEIGHT": lattice.size[0],
             "LATTICE_WIDTH": lattice.size[1],

@@ -219,12 +219,12 @@ def convolution_kernel(
     variance,
     other,
     threshold,
+    first_counter,
     value,
     arrivals,
     mask,
     pixel_list,
     partial_sums,
-    first_counter,
     pixels,
     row_offset,
     column_offset,
@@ -297,6 +297,7 @@ def convolution_kernel(
         candidates    [N, IN_HEIGHT, IN_WIDTH], the input's mask, or [N, H, W] if given
         other_mask    [N, H, W]
         value         [N, H, W, C_OUT]
+        first_counter [1]
         arrivals      of which [shares, TEAM] from first_counter on are its own, and zero before
         mask          [N, H, W]
         pixel_list    [shares, owned]
@@ -540,7 +541,7 @@ def convolution_kernel(
             groups = tl.cdiv(tl.minimum(count - tile * BLOCK_M, BLOCK_M), FINISH_M)
             group, next_group = 0, 1
             if TEAM > 1:
-                counter = arrivals + first_counter + share * TEAM + tile
+                counter = arrivals + tl.load(first_counter) + share * TEAM + tile
                 if members > 1:
                     # How many members have come, and in the upper half how many left again.
                     seen = tl.atomic_add(counter, 1, sem="acq_rel") + 1
