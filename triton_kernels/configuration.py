@@ -54,6 +54,7 @@ class ConvolutionConfig:
         block_k: of the sum over the kernel, in one step.
         shares: into which the output's pixels are divided.
         team: programs that compute a share together.
+        split: whether several may compute parts of one sum.
         run: neighbouring pixels that belong to one share, a multiple of eight.
         num_warps: of a program.
         num_stages: of the software pipeline.
@@ -64,6 +65,7 @@ class ConvolutionConfig:
     block_k: int
     shares: int
     team: int
+    split: bool
     run: int
     num_warps: int
     num_stages: int
@@ -112,11 +114,20 @@ def rule(shape: ConvolutionShape) -> ConvolutionConfig:
         # Three products of split operands take more registers than large tiles leave.
         return cut(shape, Tile(64, min(features, 64), 8, 1), share_pixels)
     length = shape.taps * shape.group_channels
-    if features == 256 and length <= 128 and shape.pixels >= 200 * shape.multiprocessors:
+    large = shape.pixels >= 200 * shape.multiprocessors
+    if features == 256 and length <= 128 and large:
         return cut(shape, Tile(64, 256, 16, 1), 0)
+    if features == 512 and length <= 256 and large:
+        # A share has fewer changed pixels than a large tile has rows.
+        if shape.itemsize == 2:
+            return cut(shape, Tile(64, 256, 16, 1), 1024)
+        return cut(shape, Tile(64, 128, 8, 1), 2048)
+    if tall and shape.taps == 1 and 1024 <= length >= features and shape.itemsize == 2:
+        return cut(shape, Tile(128, min(features, 128), 8, 1), 1024)
     if tall:
-        # Before Hopper, which has 227 KiB, operands go through registers that 256 wide tiles fill.
-        wide = length >= 1024 and shape.shared_bytes >= 200 << 10
+        # Before Hopper, which has 227 KiB, operands go through registers that 256 wide tiles fill;
+        # and there are none left for what a program compares while it has more blocks to compute.
+        wide = shape.shared_bytes >= 200 << 10 and 1024 <= length >= shape.group_features
         return cut(shape, Tile(128, min(features, 256 if wide else 128), 8, 1), share_pixels)
     return cut(shape, Tile(64, min(features, 128), 8, 1), share_pixels)
 
@@ -186,6 +197,8 @@ def cut(shape: ConvolutionShape, tile: Tile, share_pixels: int) -> ConvolutionCo
         block_k=block_k,
         shares=programs // team,
         team=team,
+        # Where there are many output channels, programs share these instead.
+        split=shape.group_features <= shape.taps * shape.group_channels,
         # Long runs are read in one go, short ones spread what has changed more evenly.
         run=32 if owned >= 4096 else 8,
         num_warps=tile.num_warps,

@@ -19,6 +19,8 @@ MIN_STEPS = 4
 """Steps of the sum that a program takes at least, where several share it."""
 FINISHED = 32
 """Numbers that a thread finishes at a time, of a tile that a team computed."""
+LOADED = 128
+"""Parts of their sums that it loads for them at a time, at most."""
 PATIENCE = 256
 """Looks, of a microsecond each, that a program takes at whether its team is complete."""
 
@@ -120,22 +122,29 @@ def convolve(
     owned = -(-pixels // (config.shares * config.run)) * config.run
     steps = taps * -(-tap_length // config.block_k)
     width = blocks * block_n
-    # One program, one block of channels: a tile never leaves its registers.
-    alone = config.team == 1 and blocks == 1
+    max_ways = max(min(steps // MIN_STEPS, config.team // blocks), 1) if config.split else 1
     places = _places(-(-owned // block_m), config.team, blocks)
-    partial_sums = (1,) if alone else (config.shares, places, block_m, width)
+    # Where a sum has parts, these; else, of several blocks of channels, what depends on the others.
+    partial_sums, norms = (config.shares, places, block_m, width), (1,)
+    if max_ways == 1:
+        norms = (config.shares, places, 2, blocks, block_m) if blocks > 1 else norms
+        partial_sums = partial_sums if blocks > 1 else (1,)
     shapes = {
-        "pixel_list": jax.ShapeDtypeStruct((config.shares, owned), jnp.int32),
-        "partial_sums": jax.ShapeDtypeStruct(partial_sums, jnp.float32),
+        "pixel_list": jax.ShapeDtypeStruct((config.shares * config.team, owned), jnp.int32),
+        "partial_sums": jax.ShapeDtypeStruct(
+            partial_sums, jnp.float32 if max_ways > 1 else value.dtype
+        ),
+        "norms": jax.ShapeDtypeStruct(norms, jnp.float32),
     }
     arrivals, first_counter = counters.array, counters.first
     if config.team > 1:
         needed = config.shares * config.team
         if needed > counters.number:
             arrivals, first_counter = jnp.zeros(needed, jnp.int32), 0
-    max_ways = max(min(steps // MIN_STEPS, config.team // blocks), 1)
     finish_n = 1 << (width - 1).bit_length()
-    finish_m = min(block_m // 8, FINISHED * 32 * config.num_warps // finish_n)
+    threads = 32 * config.num_warps
+    finish_m = max(min(block_m // 8, FINISHED * threads // finish_n), 1)
+    at_once = max(min(LOADED * threads // (finish_m * finish_n), max_ways), 1)
     operands = {
         "x": x,
         "weights": weights,
@@ -205,10 +214,12 @@ def convolve(
             "BLOCK_K": config.block_k,
             "BLOCKS": blocks,
             "TEAM": config.team,
+            "LANES": 1 << (blocks - 1).bit_length(),
             "MAX_WAYS": max_ways,
             "PLACES": places,
-            "FINISH_M": max(finish_m, 1),
+            "FINISH_M": finish_m,
             "FINISH_N": finish_n,
+            "AT_ONCE": at_once,
             "FINISH_STAGES": 2 if max_ways == 1 else 1,
             "PATIENCE": 0 if interpreting() else PATIENCE,
             "COMPILED": not interpreting(),

@@ -7,11 +7,12 @@ GEMM), multiplies, applies the tail, compares with the cached map, commits. Ther
 programs, and so neither a kernel that makes it nor memory to clear before each frame.
 
 The members of a team take tiles of their own as long as there are enough. Where there are fewer,
-several compute one: some of its output channels each, and if that is not enough, some of the sum
-over the kernel. What they have computed they put down in memory and finish together, each some of
-the tile's pixels with all their channels, for a pixel is committed with all its channels or not at
-all. Who comes early waits, but not for long: whether all members of a team run at the same time is
-not ours to say. The last to come never has to wait, and finishes whatever is left.
+several compute one: some of its output channels each, and if the sum over the kernel is long, some
+of the sum. A pixel is committed with all its channels or not at all, so the members have to tell
+each other: of channels, how much each pixel changed in them, after which each commits its own; of
+parts of a sum, the parts, after which each finishes some pixels with all their channels. Who comes
+early waits, but not for long: whether all members of a team run at the same time is not ours to
+say. The last to come never has to wait, and finishes whatever is left.
 """
 
 import triton
@@ -20,7 +21,6 @@ import triton.language as tl
 from .device import (
     exceeded,
     exceeding,
-    fetch_ahead,
     lattice_pixel,
     other_block,
     scaled,
@@ -120,17 +120,15 @@ def _multiply(
 
 
 @triton.jit
-def _commit(
+def _computed(
     sums,
     stream,
     row,
     column,
-    listed,
     active,
     channel,
     channel_valid,
     value,
-    mask,
     scale,
     shift,
     mean,
@@ -156,10 +154,11 @@ def _commit(
     NORM: tl.constexpr,
     WIDE: tl.constexpr,
 ):
-    """Applies the tail to pixels with all their channels, compares, and commits what changed.
+    """Applies the tail to sums [pixels, channels], and compares with the map.
 
-    Of the pixels that are listed, some may have been computed only with their neighbours: those
-    that are not active stay as they are.
+    Returns:
+        The new numbers, where they belong on the map, what their change adds to the norm of each
+        pixel (see `exceeding`), and the pixels' places in the mask.
     """
     out_row, out_column, out_pixel = lattice_pixel(
         stream,
@@ -202,9 +201,111 @@ def _commit(
         sums = POINTWISE(sums)
     new = sums.to(value.dtype.element_ty)
     change = new.to(tl.float32) - old.to(tl.float32)
-    passed = active & exceeded(exceeding(change, tau, both, NORM), tau, C_OUT, NORM)
+    return new, address, exceeding(change, tau, both, NORM), out_pixel
+
+
+@triton.jit
+def _commit(
+    sums,
+    stream,
+    row,
+    column,
+    listed,
+    active,
+    channel,
+    channel_valid,
+    value,
+    mask,
+    scale,
+    shift,
+    mean,
+    variance,
+    other,
+    tau,
+    row_offset,
+    column_offset,
+    other_stream_stride,
+    other_row_stride,
+    other_column_stride,
+    other_channel_stride,
+    OUT_HEIGHT: tl.constexpr,
+    OUT_WIDTH: tl.constexpr,
+    C_OUT: tl.constexpr,
+    OUT_STRIDE_HEIGHT: tl.constexpr,
+    OUT_STRIDE_WIDTH: tl.constexpr,
+    HAS_SCALE: tl.constexpr,
+    HAS_SHIFT: tl.constexpr,
+    EPSILON: tl.constexpr,
+    OTHER: tl.constexpr,
+    POINTWISE: tl.constexpr,
+    NORM: tl.constexpr,
+    WIDE: tl.constexpr,
+):
+    """Applies the tail to pixels with all their channels, compares, and commits what changed.
+
+    Of the pixels that are listed, some may have been computed only with their neighbours: those
+    that are not active stay as they are.
+    """
+    new, address, parts, out_pixel = _computed(
+        sums,
+        stream,
+        row,
+        column,
+        active,
+        channel,
+        channel_valid,
+        value,
+        scale,
+        shift,
+        mean,
+        variance,
+        other,
+        tau,
+        row_offset,
+        column_offset,
+        other_stream_stride,
+        other_row_stride,
+        other_column_stride,
+        other_channel_stride,
+        OUT_HEIGHT,
+        OUT_WIDTH,
+        C_OUT,
+        OUT_STRIDE_HEIGHT,
+        OUT_STRIDE_WIDTH,
+        HAS_SCALE,
+        HAS_SHIFT,
+        EPSILON,
+        OTHER,
+        POINTWISE,
+        NORM,
+        WIDE,
+    )
+    passed = active & exceeded(parts, tau, C_OUT, NORM)
     tl.store(value + address, new, mask=passed[:, None] & channel_valid[None, :])
     tl.store(mask + out_pixel, passed, mask=listed)
+
+
+@triton.jit
+def _arrive(counter, members, PATIENCE: tl.constexpr):
+    """Waits for the members of a team, at most as long as it takes to look PATIENCE times.
+
+    Returns:
+        How many have come, and in the upper half how many left again; and whether this one came
+        last. If some have left, the last to come has to finish for all.
+    """
+    seen = tl.atomic_add(counter, 1, sem="acq_rel") + 1
+    came_last = seen % LEFT == members
+    looked = 0
+    leaves = looked > 0
+    while (seen % LEFT < members) & ~leaves:
+        if looked < PATIENCE:
+            seen = tl.atomic_add(counter, 0, sem="acquire")
+            looked += 1
+        else:
+            expected = seen
+            seen = tl.atomic_cas(counter, expected, expected + LEFT)
+            leaves = seen == expected
+    return seen, came_last
 
 
 @triton.jit
@@ -225,6 +326,7 @@ def convolution_kernel(
     mask,
     pixel_list,
     partial_sums,
+    norms,
     pixels,
     row_offset,
     column_offset,
@@ -276,10 +378,12 @@ def convolution_kernel(
     BLOCK_K: tl.constexpr,
     BLOCKS: tl.constexpr,
     TEAM: tl.constexpr,
+    LANES: tl.constexpr,
     MAX_WAYS: tl.constexpr,
     PLACES: tl.constexpr,
     FINISH_M: tl.constexpr,
     FINISH_N: tl.constexpr,
+    AT_ONCE: tl.constexpr,
     FINISH_STAGES: tl.constexpr,
     PATIENCE: tl.constexpr,
     COMPILED: tl.constexpr,
@@ -300,17 +404,21 @@ def convolution_kernel(
         first_counter [1]
         arrivals      of which [shares, TEAM] from first_counter on are its own, and zero before
         mask          [N, H, W]
-        pixel_list    [shares, owned]
-        partial_sums  [shares, PLACES, BLOCK_M, BLOCKS · BLOCK_N]
+        pixel_list    [shares · TEAM, owned]
+        partial_sums  [shares, PLACES, BLOCK_M, BLOCKS · BLOCK_N], float32, or where sums have no
+                      parts, of the map's type
+        norms         [shares, PLACES, 2, BLOCKS, BLOCK_M], if there are several blocks and sums
+                      have no parts
 
-    FINISH_M pixels with FINISH_N channels, all there are, are finished at a time. A member waits
-    for the others as long as it takes to look PATIENCE times.
+    FINISH_M pixels with FINISH_N channels, all there are, are finished at a time, and AT_ONCE parts
+    of their sums loaded. A member waits for the others as long as it takes to look PATIENCE times.
     """
     share = tl.program_id(0) // TEAM
     member = tl.program_id(0) % TEAM
     tau = tl.load(threshold)
 
-    listed = pixel_list + share * owned
+    # A list for each member: all would write to the same memory at the same time.
+    listed = pixel_list + tl.program_id(0) * owned
     count = list_active(
         candidates,
         other_mask,
@@ -388,27 +496,7 @@ def convolution_kernel(
         # With a PACK, neighbours are one row of the product, and the lowest bits say which are on.
         position = entry if PACK == 1 else entry >> PACK
         stream, row, column = split_pixel(position, LATTICE_HEIGHT, LATTICE_WIDTH // PACK)
-        if COMPILED:
-            # What is compared and added at the end is on its way while the sums are computed.
-            own_rows = valid & (slots // FINISH_M % members == part)
-            _, _, index = lattice_pixel(
-                stream,
-                row,
-                column * PACK,
-                row_offset,
-                column_offset,
-                OUT_HEIGHT,
-                OUT_WIDTH,
-                OUT_STRIDE_HEIGHT,
-                OUT_STRIDE_WIDTH,
-            )
-            if WIDE:
-                index = index.to(tl.int64)
-            # Neighbours that share a row of the product are one row of the map, too.
-            fetch_ahead(value, index // PACK, own_rows, PACK * C_OUT)
-            if OTHER == "full":
-                fetch_ahead(other, index // PACK, own_rows, PACK * C_OUT)
-        if TEAM == 1 and BLOCKS == 1:
+        if MAX_WAYS == 1 and BLOCKS == 1:
             sums = _multiply(
                 x,
                 weights,
@@ -491,6 +579,156 @@ def convolution_kernel(
                 NORM,
                 WIDE,
             )
+        elif MAX_WAYS == 1:
+            # Each member has some of the channels of a tile, or a tile of its own. What has changed
+            # in them is committed at once where it is enough, and kept where it is not: then it
+            # depends on the others' channels.
+            place = member
+            if TEAM > 1:
+                place = tl.where(members > 1, tile, member)
+            place = share * PLACES + place
+            kept = partial_sums + place.to(tl.int64) * (BLOCK_M * WIDTH)
+            exchange = norms + place * (2 * BLOCKS * BLOCK_M)
+            so_far = tl.zeros((BLOCK_M,), tl.float32)
+            # The first block, for each pixel, that was committed at once.
+            at_once = tl.zeros_like(slots) + first_block
+            _, _, out_pixel = lattice_pixel(
+                stream,
+                row,
+                column,
+                row_offset,
+                column_offset,
+                OUT_HEIGHT,
+                OUT_WIDTH,
+                OUT_STRIDE_HEIGHT,
+                OUT_STRIDE_WIDTH,
+            )
+            index = out_pixel
+            if WIDE:
+                index = out_pixel.to(tl.int64)
+            for block in range(first_block, last_block):
+                within_group = block % GROUP_BLOCKS * BLOCK_N + columns
+                own_channel = block // GROUP_BLOCKS * (C_OUT // GROUPS) + within_group
+                own_valid = within_group < C_OUT // GROUPS
+                sums = _multiply(
+                    x,
+                    weights,
+                    stream,
+                    row,
+                    column,
+                    valid,
+                    block,
+                    first_step,
+                    last_step,
+                    IN_HEIGHT,
+                    IN_WIDTH,
+                    C_IN,
+                    GROUPS,
+                    GROUP_BLOCKS,
+                    KERNEL_HEIGHT,
+                    KERNEL_WIDTH,
+                    STRIDE_HEIGHT,
+                    STRIDE_WIDTH,
+                    PAD_TOP,
+                    PAD_LEFT,
+                    DILATION_HEIGHT,
+                    DILATION_WIDTH,
+                    TAPS,
+                    TAP_LENGTH,
+                    TAP_BLOCKS,
+                    RUNS,
+                    RUN_STRIDE,
+                    RUN_LEAD,
+                    WIDE,
+                    PRECISION,
+                    BLOCK_M,
+                    BLOCK_N,
+                    BLOCK_K,
+                )
+                new, address, parts, _ = _computed(
+                    sums,
+                    stream,
+                    row,
+                    column,
+                    valid,
+                    own_channel,
+                    own_valid,
+                    value,
+                    scale,
+                    shift,
+                    mean,
+                    variance,
+                    other,
+                    tau,
+                    row_offset,
+                    column_offset,
+                    other_stream_stride,
+                    other_row_stride,
+                    other_column_stride,
+                    other_channel_stride,
+                    OUT_HEIGHT,
+                    OUT_WIDTH,
+                    C_OUT,
+                    OUT_STRIDE_HEIGHT,
+                    OUT_STRIDE_WIDTH,
+                    HAS_SCALE,
+                    HAS_SHIFT,
+                    EPSILON,
+                    OTHER,
+                    POINTWISE,
+                    NORM,
+                    WIDE,
+                )
+                so_far += parts
+                enough = valid & exceeded(so_far, tau, C_OUT, NORM)
+                at_once = tl.where(enough, at_once, block + 1)
+                cells = slots[:, None] * WIDTH + (block * BLOCK_N + columns)[None, :]
+                tl.store(value + address, new, mask=enough[:, None] & own_valid[None, :])
+                tl.store(kept + cells, new, mask=(valid & ~enough)[:, None])
+            total = so_far
+            finishes, finished = first_block, last_block
+            if TEAM > 1:
+                if members > 1:
+                    lane_row = exchange + part * BLOCK_M + slots
+                    tl.store(lane_row, so_far)
+                    tl.store(lane_row + BLOCKS * BLOCK_M, at_once.to(tl.float32))
+            tl.debug_barrier()
+            if TEAM > 1:
+                if members > 1:
+                    counter = arrivals + tl.load(first_counter) + share * TEAM + tile
+                    seen, came_last = _arrive(counter, members, PATIENCE)
+                    tl.debug_barrier()
+                    all_lanes = tl.arange(0, LANES)
+                    lane_cells = exchange + all_lanes[:, None] * BLOCK_M + slots[None, :]
+                    here = tl.load(
+                        lane_cells,
+                        mask=(all_lanes < members)[:, None] & (slots[None, :] >= 0),
+                        other=0.0,
+                        cache_modifier=".cg",
+                    )
+                    total = tl.sum(here, axis=0)
+                    if seen != members:
+                        # Some have left, and the last to come finishes for all.
+                        finishes, finished = 0, tl.where(came_last, BLOCKS, 0)
+            passed = valid & exceeded(total, tau, C_OUT, NORM)
+            tl.store(mask + out_pixel, passed, mask=valid & (finished + tl.zeros_like(slots) > 0))
+            for block in range(finishes, finished):
+                late = at_once > block
+                if TEAM > 1:
+                    if members > 1:
+                        lane_of = ((block + 1) * members - 1) // BLOCKS
+                        theirs = exchange + (BLOCKS + lane_of) * BLOCK_M + slots
+                        late = tl.load(theirs, cache_modifier=".cg") > block
+                within_group = block % GROUP_BLOCKS * BLOCK_N + columns
+                own_channel = block // GROUP_BLOCKS * (C_OUT // GROUPS) + within_group
+                cells = slots[:, None] * WIDTH + (block * BLOCK_N + columns)[None, :]
+                new = tl.load(kept + cells, mask=passed[:, None], cache_modifier=".cg")
+                tl.store(
+                    value + (index * C_OUT)[:, None] + own_channel[None, :],
+                    new,
+                    mask=(passed & late)[:, None] & (within_group < C_OUT // GROUPS)[None, :],
+                )
+            tl.debug_barrier()
         else:
             # A place in memory for each way of a tile, or for a member that has a tile of its own.
             place = member
@@ -543,19 +781,7 @@ def convolution_kernel(
             if TEAM > 1:
                 counter = arrivals + tl.load(first_counter) + share * TEAM + tile
                 if members > 1:
-                    # How many members have come, and in the upper half how many left again.
-                    seen = tl.atomic_add(counter, 1, sem="acq_rel") + 1
-                    came_last = seen % LEFT == members
-                    looked = 0
-                    leaves = looked > 0
-                    while (seen % LEFT < members) & ~leaves:
-                        if looked < PATIENCE:
-                            seen = tl.atomic_add(counter, 0, sem="acquire")
-                            looked += 1
-                        else:
-                            expected = seen
-                            seen = tl.atomic_cas(counter, expected, expected + LEFT)
-                            leaves = seen == expected
+                    seen, came_last = _arrive(counter, members, PATIENCE)
                     # Each finishes its part, or if not all are left, the last to come the whole.
                     if seen == members:
                         group, next_group = part, members
@@ -573,8 +799,8 @@ def convolution_kernel(
                 own_cells = own[:, None] * WIDTH + wide[None, :]
                 total = tl.zeros((FINISH_M, FINISH_N), tl.float32)
                 # Several at a time, so that they are loaded together; if there are never many, all.
-                for first_way in range(0, ways if MAX_WAYS > 4 else 1, 4):
-                    for i in tl.static_range(min(MAX_WAYS, 4)):
+                for first_way in range(0, ways if MAX_WAYS > AT_ONCE else 1, AT_ONCE):
+                    for i in tl.static_range(AT_ONCE):
                         there = here & (tl.zeros_like(own) + first_way + i < ways)
                         total += tl.load(
                             partials + (first_way + i) * (BLOCK_M * WIDTH) + own_cells,

@@ -79,29 +79,6 @@ def unknown(number, COMPILED: tl.constexpr):
 
 
 @triton.jit
-def fetch_ahead(pointer, row, wanted, CHANNELS: tl.constexpr):
-    """Has rows of CHANNELS numbers brought into the second-level cache, and does not wait."""
-    LINE: tl.constexpr = 1024 // pointer.dtype.element_ty.primitive_bitwidth
-    LINES: tl.constexpr = triton.next_power_of_2((CHANNELS + LINE - 1) // LINE)
-    line = tl.arange(0, LINES) * LINE
-    address = pointer + (row * CHANNELS)[:, None] + line[None, :]
-    wanted = wanted[:, None] & (line < CHANNELS)[None, :]
-    tl.inline_asm_elementwise(
-        """{
-        .reg .pred p;
-        setp.ne.s32 p, $2, 0;
-        @p prefetch.global.L2 [$1];
-        mov.s32 $0, 0;
-        }""",
-        "=r,l,r",
-        [address.to(tl.int64), wanted.to(tl.int32)],
-        dtype=tl.int32,
-        is_pure=False,
-        pack=1,
-    )
-
-
-@triton.jit
 def scaled(
     block,
     scale,

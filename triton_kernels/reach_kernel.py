@@ -132,7 +132,10 @@ def list_active(
     count = 0
     for start in range(0, owned // WORD, LIST_BLOCK):
         own = start + tl.arange(0, LIST_BLOCK)
-        word = ((own // OWN_RUN) * shares + share) * OWN_RUN + own % OWN_RUN
+        # In each turn of the deal another share comes first: a share whose runs lay below each other
+        # would have all of what changes in these columns.
+        turn = own // OWN_RUN
+        word = (turn * shares + (share + turn) % shares) * OWN_RUN + own % OWN_RUN
         valid = (own < owned // WORD) & (word < pixels // WORD)
         stream, row, column = split_pixel(word, LATTICE_HEIGHT, LATTICE_WIDTH // WORD)
         _, _, out_pixel = lattice_pixel(

@@ -91,6 +91,7 @@ def check(
     dtype: str,
     precision: str = "highest",
     tolerance: tuple[float, float] | None = None,
+    kinds: tuple[str, ...] | None = None,
 ) -> None:
     """An implementation against the specification, at threshold zero and above.
 
@@ -101,9 +102,11 @@ def check(
         dtype: of the maps.
         precision: of the implementation's float32 products; the specification's are exact.
         tolerance: in place of TOLERANCE.
+        kinds: of frames, in place of FRAMES.
     """
     seed = zlib.crc32(case.name.encode())
-    kinds = INTERPRETED_FRAMES if implementation == "triton" and interpreting() else FRAMES
+    if kinds is None:
+        kinds = INTERPRETED_FRAMES if implementation == "triton" and interpreting() else FRAMES
     parameters = case.make_parameters(np.random.default_rng(seed), dtype)
     frames = make_frames(case, dtype, seed + 1, kinds)
 
@@ -130,7 +133,9 @@ def check(
                 expected = specification(parameters, tensors, cached, threshold_array)
             with jax.default_matmul_precision(precision):
                 actual = tested(parameters, tensors, cached, threshold_array)
-            check_specification(expected, maps[number], cached, threshold, norm)
+            if jax.default_backend() == "cpu":
+                # On a GPU, XLA may compute one program's convolutions otherwise than another's.
+                check_specification(expected, maps[number], cached, threshold, norm)
 
             np.testing.assert_array_equal(actual.computed, expected.computed)
             if left := actual.arrivals:

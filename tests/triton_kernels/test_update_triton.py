@@ -102,13 +102,21 @@ def test_maps_that_need_64_bits(name, monkeypatch):
     test_update.check(BY_NAME[name], "triton", "max", "float32")
 
 
+@pytest.mark.parametrize("split", [True, False], ids=["split", "whole"])
 @pytest.mark.parametrize(
     ("name", "shares", "team"),
-    [("resnet_stage1_3x3", 2, 3), ("grouped_3x3", 1, 8), ("valid_5x3", 3, 2), ("one_row", 1, 3)],
+    [
+        ("resnet_stage1_3x3", 2, 3),
+        ("grouped_3x3", 1, 8),
+        ("valid_5x3", 3, 2),
+        ("one_row", 1, 3),
+        ("bottleneck_1x1_residual", 1, 5),
+        ("bottleneck_1x1_residual", 4, 1),
+    ],
 )
-def test_teams(name, shares, team):
+def test_teams(name, shares, team, split):
     """Tiles whose sums, and channels, are divided between programs."""
-    config = ConvolutionConfig(16, 16, 16, shares, team, 8, 4, 1)
+    config = ConvolutionConfig(16, 16, 16, shares, team, split, 8, 4, 1)
     with update_triton.configured(config):
         test_update.check(BY_NAME[name], "triton", "rms", "float32")
 
