@@ -103,7 +103,7 @@ def rule(shape: ConvolutionShape) -> ConvolutionConfig:
     features = _power_of_two(shape.group_features)
     if shape.group_channels < 16:
         # Pairs of pixels, if they can be, which teams cannot compute.
-        return cut(shape, Tile(64 if shape.exact else 128, min(features, 64), 8, 1), 0)
+        return cut(shape, Tile(64 if shape.exact else 256, min(features, 64), 8, 1), 0)
     # Small maps are deep ones, in which more has changed: about as much as they are narrow.
     narrow = min(shape.group_channels, shape.group_features) * shape.groups
     tall = shape.pixels * narrow**2 >= 1024 * 2048 * shape.multiprocessors

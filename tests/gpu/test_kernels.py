@@ -98,6 +98,10 @@ def compiled_loop(request) -> tuple[str, set[int], int, int]:
     frames = jax.ShapeDtypeStruct((2, *frame.shape), frame.dtype)
     variables = jax.eval_shape(model.init, jax.random.key(0), frame)
     variables = {name: variables[name] for name in ("params", "batch_stats")}
+    variables["params"] = jax.tree.map(
+        lambda p: jax.ShapeDtypeStruct(p.shape, request.param) if p.ndim == 4 else p,
+        variables["params"],
+    )
     delta = dj.init_delta(model, variables, frame)
     lowered = frames_module._scan_donated.lower(model, (), (), delta, variables, frames, None)
     compiled = lowered.compile()
