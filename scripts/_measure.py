@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -64,19 +65,25 @@ class Stopwatch:
         def incremental(variables: Variables, delta: Any, frames: jax.Array) -> tuple[Any, ...]:
             return dj.scan_frames(network, {**variables, "delta": delta}, frames)
 
+        def recording(variables: Variables, delta: Any, frames: jax.Array) -> tuple[Any, ...]:
+            return dj.scan_frames(
+                network, {**variables, "delta": delta}, frames, collect=("statistics",)
+            )
+
         self._network = network
         self.frames_per_call = frames_per_call
         self._delta = dj.init_delta(network, variables, frame)
         self.state_bytes = dj.state_bytes(self._delta)
         frames = jax.device_put(np.stack([frame] * frames_per_call))
-        self._dense, self.dense_compile_seconds = compiled(jax.jit(dense), variables, frames)
-        donated = jax.jit(incremental, donate_argnums=1)
-        self._incremental, self.incremental_compile_seconds = compiled(
-            donated, variables, self._delta, frames
+        self._dense, self.dense_compile_seconds = compiled(jax.jit(dense).lower(variables, frames))
+        programs = (
+            jax.jit(incremental, donate_argnums=1).lower(variables, self._delta, frames),
+            jax.jit(recording, donate_argnums=1).lower(variables, self._delta, frames[:1]),
         )
-        self._one_frame = self._incremental
-        if frames_per_call > 1:
-            self._one_frame, _ = compiled(donated, variables, self._delta, frames[:1])
+        # Side by side where compilation takes none of the cores that it competes for.
+        with ThreadPoolExecutor(1 if jax.default_backend() == "cpu" else 2) as pool:
+            (self._incremental, seconds), (self._recording, _) = pool.map(compiled, programs)
+        self.incremental_compile_seconds = seconds
         self.dense_temporary_bytes = temporary_bytes(self._dense)
         self.temporary_bytes = temporary_bytes(self._incremental)
         # A program's first call may be slower than the others.
@@ -93,16 +100,17 @@ class Stopwatch:
             (dj.init_delta(self._network, variables, frame), jax.device_put(frame[None]))
         )
         # The first frame is computed in full: its output is that of the dense network.
-        (self._frozen, self._delta), milliseconds = timed(
-            self._one_frame, variables, self._delta, on_device
+        program = self._incremental if self.frames_per_call == 1 else self._recording
+        (self._frozen, self._delta, *_), milliseconds = timed(
+            program, variables, self._delta, on_device
         )
         return milliseconds
 
     def warm_up(self, variables: Variables, frames: Iterable[np.ndarray], advance: Advance) -> None:
         """Goes on from the state with frames [N, H, W, 3] that are not timed."""
         for frame in frames:
-            _, self._delta = jax.block_until_ready(
-                self._one_frame(variables, self._delta, frame[None])
+            _, self._delta, _ = jax.block_until_ready(
+                self._recording(variables, self._delta, frame[None])
             )
             advance(1)
 
@@ -130,12 +138,26 @@ class Stopwatch:
             advance(count)
         return Run(np.array(dense_ms), np.array(incremental_ms), error.value, frozen_error.value)
 
+    def statistics(
+        self, variables: Variables, frames: Iterable[np.ndarray]
+    ) -> tuple[UpdatePointStatistics, ...]:
+        """The work of frames [N, H, W, 3], the first ones of their streams.
 
-def compiled(function: jax.stages.Wrapped, *arguments: Any) -> tuple[jax.stages.Compiled, float]:
-    """The function, compiled for arguments of these shapes, and the seconds that this took."""
+        In a run of its own, as timed ones record nothing.
+        """
+        self._delta, steps = None, []  # frees the memory, in which a second state may not fit
+        for number, frame in enumerate(frames):
+            if number == 0:
+                self._delta = dj.init_delta(self._network, variables, frame)
+            _, self._delta, recorded = self._recording(variables, self._delta, frame[None])
+            steps.append(jax.device_get(recorded["statistics"]))
+        return read_statistics(jax.tree.map(lambda *counts: np.concatenate(counts), *steps))
+
+
+def compiled(program: jax.stages.Lowered) -> tuple[jax.stages.Compiled, float]:
+    """The program, compiled, and the seconds that this took, tracing not included."""
     start = time.perf_counter()
-    program = function.lower(*arguments).compile()
-    return program, time.perf_counter() - start
+    return program.compile(), time.perf_counter() - start
 
 
 def temporary_bytes(program: jax.stages.Compiled) -> int | None:
@@ -173,7 +195,6 @@ def timed(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
 
 def measure(
     stopwatch: Stopwatch,
-    network: VideoNetwork,
     variables: Variables,
     frames: np.ndarray,
     num_warmup: int,
@@ -183,8 +204,7 @@ def measure(
 
     Args:
         stopwatch: of this network and shape.
-        network: the network.
-        variables: its variables.
+        variables: of its network.
         frames: uint8 [1 + num_warmup + T, N, H, W, 3]: the first, some that are not counted, and
             the steady ones, T of them a multiple of the stopwatch's frames per call.
         num_warmup: how many are not counted.
@@ -202,7 +222,7 @@ def measure(
     changing = [clip[-1] if step % 2 else flipped for step in range(repeats)]
     full_change = stopwatch.run(variables, changing, advance)
 
-    points = statistics(network, variables, [*clip, *still, *changing])
+    points = stopwatch.statistics(variables, [*clip, *still, *changing])
     end = len(clip)
     steps = end + 2 * repeats
     number = np.broadcast_to(np.arange(steps)[:, None], (steps, frames.shape[1]))
@@ -215,17 +235,3 @@ def measure(
         static_totals=total(points, (number >= end) & (number < end + repeats)),
         full_change_totals=total(points, number >= end + repeats),
     )
-
-
-def statistics(
-    network: VideoNetwork, variables: Variables, frames: Iterable[np.ndarray]
-) -> tuple[UpdatePointStatistics, ...]:
-    """The work of frames [N, H, W, 3]; in a run of its own, as timed ones record nothing."""
-    state, steps = {}, []
-    for frame in frames:
-        _, delta, recorded = dj.scan_frames(
-            network, {**variables, **state}, frame[None], collect=("statistics",), donate=True
-        )
-        state = {"delta": delta}
-        steps.append(jax.device_get(recorded["statistics"]))
-    return read_statistics(jax.tree.map(lambda *counts: np.concatenate(counts), *steps))

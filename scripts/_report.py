@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 from _common import NetworkOptions, Variables, device_name, make_network, make_variables
-from _measure import NUM_REPEATS, Advance, Measurement, Stopwatch, measure, statistics
+from _measure import NUM_REPEATS, Advance, Measurement, Stopwatch, measure
 from rich.console import Console
 from rich.progress import Progress
 
@@ -60,10 +60,9 @@ def run(case: Case, frames: np.ndarray, console: Console) -> dict[str, Any]:
         def advance(count: int) -> None:
             progress.advance(task, count)
 
-        measured = measure(stopwatch, network, scaled(1.0), frames, case.num_warmup, advance)
+        measured = measure(stopwatch, scaled(1.0), frames, case.num_warmup, advance)
         curve = [
-            curve_point(case, network, stopwatch, scaled, scale, frames, advance)
-            for scale in case.scales
+            curve_point(case, stopwatch, scaled, scale, frames, advance) for scale in case.scales
         ]
     report = describe(case, frames) | results(measured)
     points = update_points(network, variables, frames[0])
@@ -103,7 +102,6 @@ def thresholds_of(
 
 def curve_point(
     case: Case,
-    network: VideoNetwork,
     stopwatch: Stopwatch,
     scaled: Callable[[float], Variables],
     scale: float,
@@ -118,7 +116,7 @@ def curve_point(
     stopwatch.warm_up(variables, clip[1:steady], advance)
     run = stopwatch.run(variables, clip[steady:], advance)
     number = np.broadcast_to(np.arange(len(frames))[:, None], frames.shape[:2])
-    work = total(statistics(network, variables, frames), number >= steady)
+    work = total(stopwatch.statistics(variables, frames), number >= steady)
     dense_ms, steady_ms = float(np.median(run.dense_ms)), float(np.median(run.incremental_ms))
     return {
         "scale": scale,

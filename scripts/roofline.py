@@ -26,12 +26,12 @@ from _common import (
     network_options,
     read_clip,
 )
-from _measure import statistics
 from _work import Work, needs_of, work_of
 from rich.console import Console
 from rich.table import Table
 
-from deltajax.statistics import total
+import deltajax as dj
+from deltajax.statistics import read_statistics, total
 from deltajax.video import VideoError
 
 DEFAULT_UPDATE = UpdateOptions(threshold=0.3)
@@ -151,7 +151,8 @@ def count(options: Options, frames: np.ndarray) -> list[Work]:
     chosen = network_options(options.update, options.model, options.dtype)
     network = make_network(chosen)
     variables = make_variables(chosen, network, frames)
-    points = statistics(network, variables, frames)
+    recorded = dj.scan_frames(network, variables, frames, collect=("statistics",))[2]
+    points = read_statistics(recorded["statistics"])
     number = np.broadcast_to(np.arange(len(frames))[:, None], frames.shape[:2])
     totals = total(points, number > options.num_warmup)
     return work_of(needs_of(network, variables, frames[0]), totals, options.streams)

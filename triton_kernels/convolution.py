@@ -220,7 +220,6 @@ def convolve(
             "FINISH_M": finish_m,
             "FINISH_N": finish_n,
             "AT_ONCE": at_once,
-            "FINISH_STAGES": 2 if max_ways == 1 else 1,
             "PATIENCE": 0 if interpreting() else PATIENCE,
             "COMPILED": not interpreting(),
             "RUN": config.run,

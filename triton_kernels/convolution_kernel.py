@@ -384,7 +384,6 @@ def convolution_kernel(
     FINISH_M: tl.constexpr,
     FINISH_N: tl.constexpr,
     AT_ONCE: tl.constexpr,
-    FINISH_STAGES: tl.constexpr,
     PATIENCE: tl.constexpr,
     COMPILED: tl.constexpr,
     RUN: tl.constexpr,
@@ -687,42 +686,39 @@ def convolution_kernel(
                 tl.store(kept + cells, new, mask=(valid & ~enough)[:, None])
             total = so_far
             finishes, finished = first_block, last_block
-            if TEAM > 1:
-                if members > 1:
-                    lane_row = exchange + part * BLOCK_M + slots
-                    tl.store(lane_row, so_far)
-                    tl.store(lane_row + BLOCKS * BLOCK_M, at_once.to(tl.float32))
+            if members > 1:
+                lane_row = exchange + part * BLOCK_M + slots
+                tl.store(lane_row, so_far)
+                tl.store(lane_row + BLOCKS * BLOCK_M, at_once.to(tl.float32))
             tl.debug_barrier()
-            if TEAM > 1:
-                if members > 1:
-                    counter = arrivals + tl.load(first_counter) + share * TEAM + tile
-                    seen, came_last = _arrive(counter, members, PATIENCE)
-                    tl.debug_barrier()
-                    all_lanes = tl.arange(0, LANES)
-                    lane_cells = exchange + all_lanes[:, None] * BLOCK_M + slots[None, :]
-                    here = tl.load(
-                        lane_cells,
-                        mask=(all_lanes < members)[:, None] & (slots[None, :] >= 0),
-                        other=0.0,
-                        cache_modifier=".cg",
-                    )
-                    total = tl.sum(here, axis=0)
-                    if seen != members:
-                        # Some have left, and the last to come finishes for all.
-                        finishes, finished = 0, tl.where(came_last, BLOCKS, 0)
+            if members > 1:
+                counter = arrivals + tl.load(first_counter) + share * TEAM + tile
+                seen, came_last = _arrive(counter, members, PATIENCE)
+                tl.debug_barrier()
+                all_lanes = tl.arange(0, LANES)
+                lane_cells = exchange + all_lanes[:, None] * BLOCK_M + slots[None, :]
+                here = tl.load(
+                    lane_cells,
+                    mask=(all_lanes < members)[:, None] & (slots[None, :] >= 0),
+                    other=0.0,
+                    volatile=True,
+                )
+                total = tl.sum(here, axis=0)
+                if seen != members:
+                    # Some have left, and the last to come finishes for all.
+                    finishes, finished = 0, tl.where(came_last, BLOCKS, 0)
             passed = valid & exceeded(total, tau, C_OUT, NORM)
             tl.store(mask + out_pixel, passed, mask=valid & (finished + tl.zeros_like(slots) > 0))
             for block in range(finishes, finished):
                 late = at_once > block
-                if TEAM > 1:
-                    if members > 1:
-                        lane_of = ((block + 1) * members - 1) // BLOCKS
-                        theirs = exchange + (BLOCKS + lane_of) * BLOCK_M + slots
-                        late = tl.load(theirs, cache_modifier=".cg") > block
+                if members > 1:
+                    lane_of = ((block + 1) * members - 1) // BLOCKS
+                    theirs = exchange + (BLOCKS + lane_of) * BLOCK_M + slots
+                    late = tl.load(theirs, volatile=True) > block
                 within_group = block % GROUP_BLOCKS * BLOCK_N + columns
                 own_channel = block // GROUP_BLOCKS * (C_OUT // GROUPS) + within_group
                 cells = slots[:, None] * WIDTH + (block * BLOCK_N + columns)[None, :]
-                new = tl.load(kept + cells, mask=passed[:, None], cache_modifier=".cg")
+                new = tl.load(kept + cells, mask=passed[:, None], volatile=True)
                 tl.store(
                     value + (index * C_OUT)[:, None] + own_channel[None, :],
                     new,
@@ -788,7 +784,7 @@ def convolution_kernel(
                     elif ~came_last:
                         group = groups
                     tl.debug_barrier()
-            for piece in tl.range(group, groups, next_group, num_stages=FINISH_STAGES):
+            for piece in range(group, groups, next_group):
                 own = piece * FINISH_M + tl.arange(0, FINISH_M)
                 own_slot = tile * BLOCK_M + own
                 here = (own < BLOCK_M) & (own_slot < count)
@@ -806,7 +802,7 @@ def convolution_kernel(
                             partials + (first_way + i) * (BLOCK_M * WIDTH) + own_cells,
                             mask=there[:, None] & (wide < WIDTH)[None, :],
                             other=0.0,
-                            cache_modifier=".cg",
+                            volatile=True,
                         )
                 _commit(
                     total,

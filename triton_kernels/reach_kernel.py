@@ -132,7 +132,7 @@ def list_active(
     count = 0
     for start in range(0, owned // WORD, LIST_BLOCK):
         own = start + tl.arange(0, LIST_BLOCK)
-        # In each turn of the deal another share comes first: a share whose runs lay below each other
+        # In each turn of the deal another share comes first: one whose runs lay below each other
         # would have all of what changes in these columns.
         turn = own // OWN_RUN
         word = (turn * shares + (share + turn) % shares) * OWN_RUN + own % OWN_RUN
