@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 MIN_CAPABILITY = 8.0
-MIN_VERSIONS = {"triton": (3, 6), "jax-triton": (0, 4)}
+MIN_VERSIONS = {"jax": (0, 11), "triton": (3, 6)}
 
 
 @functools.cache
@@ -32,10 +32,6 @@ def why_not_triton() -> str | None:
         numbers = re.match(r"(\d+)\.(\d+)", version)
         if numbers and tuple(map(int, numbers.groups())) < least:
             return f'{name} is {version}, but {wanted} is needed: pip install "deltajax[gpu]"'
-    from triton.backends.nvidia import driver
-
-    if not hasattr(driver, "TMA_TF32"):
-        return 'jax-triton needs a newer Triton than this: pip install "triton>=3.7"'
     if len({gpu.compute_capability for gpu in gpus()}) > 1:
         return "there are GPUs of several generations; choose with CUDA_VISIBLE_DEVICES"
     for gpu in gpus():

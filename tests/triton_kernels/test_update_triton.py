@@ -194,14 +194,14 @@ def another_machine(monkeypatch):
     gpu.why_not_triton.cache_clear()
 
 
-GOOD = {"triton": "3.7.1", "jax-triton": "0.4.1"}
+GOOD = {"jax": "0.11.2", "triton": "3.7.1"}
 
 
 @pytest.mark.parametrize(
     ("capability", "versions", "message"),
     [
         ("7.5", GOOD, r"a GPU has compute capability 7.5, but 8.0 \(Ampere\) or newer is needed"),
-        ("9.0", GOOD | {"jax-triton": "0.3.1"}, r"jax-triton is 0.3.1, but jax-triton >= 0.4"),
+        ("9.0", GOOD | {"jax": "0.10.2"}, r"jax is 0.10.2, but jax >= 0.11 is needed"),
         ("9.0", GOOD | {"triton": "3.5.0"}, r"triton is 3.5.0, but triton >= 3.6 is needed"),
         ("9.0", GOOD | {"triton": None}, r'not installed: pip install "deltajax\[gpu\]"'),
     ],
