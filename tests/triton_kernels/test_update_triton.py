@@ -208,6 +208,10 @@ GOOD = {"jax": "0.11.2", "triton": "3.7.1"}
 )
 def test_machines_without_kernels(another_machine, capability, versions, message):
     another_machine(capability, versions)
+    check_that_there_are_no_kernels(message)
+
+
+def check_that_there_are_no_kernels(message: str) -> None:
     x = DeltaTensor(jnp.ones((1, 4, 4, 2)), jnp.ones((1, 4, 4), bool))
     function = Function(Identity(), Tail(), (x,))
     with pytest.raises(ValueError, match=r'implementation="triton" cannot run: .*' + message):
@@ -216,6 +220,28 @@ def test_machines_without_kernels(another_machine, capability, versions, message
         updated = update(function, x.value, 0.0, "max", "auto")
     assert updated.mask.shape == (1, 4, 4)
     update(function, x.value, 0.0, "max", "auto")  # a second warning would be an error
+
+
+def test_versions_that_do_not_go_together(another_machine, monkeypatch):
+    def compile_update(device: Any) -> None:
+        parsing = "INVALID_ARGUMENT: Failed to parse Triton module: -:1:1: error"
+        raise jax.errors.JaxRuntimeError(f'{parsing}\n\ninput ir: "module {{..."')
+
+    monkeypatch.setattr(update_triton, "compile_update", compile_update)
+    another_machine("9.0", GOOD)
+    check_that_there_are_no_kernels(
+        r"jax 0.11.2 and triton 3.7.1 cannot compile .*pip install --upgrade .*"
+        r"\(JaxRuntimeError: INVALID_ARGUMENT: Failed to parse Triton module: -:1:1: error\)$"
+    )
+
+
+def test_versions_that_go_together(another_machine, monkeypatch):
+    """With the interpreter in the place of a GPU."""
+    compile_update, (cpu, *_) = update_triton.compile_update, jax.devices("cpu")
+    monkeypatch.setattr(update_triton, "compile_update", lambda device: compile_update(cpu))
+    another_machine("9.0", GOOD)
+    assert update_module.resolve("triton") == "triton"
+    assert update_module.resolve("auto") == "auto"
 
 
 def test_auto_is_xla_without_a_gpu(another_machine):
