@@ -139,7 +139,6 @@ def describe(case: Case, frames: np.ndarray) -> dict[str, Any]:
         "platform": jax.default_backend(),
         "cores": os.cpu_count(),
         **{name: version_of(name) for name in ("jax", "jaxlib", "triton", "deltajax")},
-        "jax_triton": version_of("jax-triton"),
         "model": chosen.model,
         "clip": case.clip.name if case.clip else "procedural",
         "height": frames.shape[2],

@@ -1,1 +1,1 @@
-"""Triton kernels of the update, and their calls through jax-triton. Knows arrays, not layers."""
+"""Triton kernels of the update, and their calls. Knows arrays, not layers."""

@@ -29,6 +29,18 @@ TRITON_TYPES = {
 _LOCK = threading.Lock()
 
 
+def triton_type(name: str, array: Any) -> str:
+    """Triton's name of the dtype of an array, which is called `name`.
+
+    Raises:
+        ValueError: for one that kernels do not know.
+    """
+    if array.dtype not in TRITON_TYPES:
+        known = ", ".join(str(dtype) for dtype in TRITON_TYPES)
+        raise ValueError(f"{name} is of type {array.dtype}, it must be one of {known}")
+    return TRITON_TYPES[array.dtype]
+
+
 def interpreting() -> bool:
     """Whether @triton.jit makes functions for the interpreter, as Triton reads TRITON_INTERPRET."""
     return bool(knobs.runtime.interpret)
@@ -75,11 +87,8 @@ class _Pointer:
             raise ValueError(
                 f"{name} must be C-contiguous, got strides {array.strides} of shape {array.shape}"
             )
-        if array.dtype not in TRITON_TYPES:
-            names = ", ".join(str(dtype) for dtype in TRITON_TYPES)
-            raise ValueError(f"{name} is of type {array.dtype}, it must be one of {names}")
         self.array = array
-        self.dtype = TRITON_TYPES[array.dtype]
+        self.dtype = triton_type(name, array)
 
     def data_ptr(self) -> int:
         return self.array.ctypes.data

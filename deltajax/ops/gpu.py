@@ -3,12 +3,13 @@
 import functools
 import importlib.metadata
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
 
 MIN_CAPABILITY = 8.0
-MIN_VERSIONS = {"triton": (3, 6), "jax-triton": (0, 4)}
+MIN_VERSIONS = {"jax": (0, 11), "triton": (3, 6)}
 
 
 @functools.cache
@@ -32,10 +33,6 @@ def why_not_triton() -> str | None:
         numbers = re.match(r"(\d+)\.(\d+)", version)
         if numbers and tuple(map(int, numbers.groups())) < least:
             return f'{name} is {version}, but {wanted} is needed: pip install "deltajax[gpu]"'
-    from triton.backends.nvidia import driver
-
-    if not hasattr(driver, "TMA_TF32"):
-        return 'jax-triton needs a newer Triton than this: pip install "triton>=3.7"'
     if len({gpu.compute_capability for gpu in gpus()}) > 1:
         return "there are GPUs of several generations; choose with CUDA_VISIBLE_DEVICES"
     for gpu in gpus():
@@ -44,6 +41,29 @@ def why_not_triton() -> str | None:
                 f"{gpu.device_kind} has compute capability {gpu.compute_capability}, but "
                 f"{MIN_CAPABILITY} (Ampere) or newer is needed"
             )
+    return _why_not_compiled() if gpus() else None
+
+
+def _why_not_compiled() -> str | None:
+    """What is wrong with jax and Triton together; None if a small update compiles.
+
+    XLA has a Triton of its own, which reads what some releases write and not what others do.
+    """
+    try:
+        # Imported here: without Triton it cannot be.
+        from .update_triton import compile_update
+
+        # In a thread, which knows nothing of what is being traced here, and on which mesh.
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(compile_update, gpus()[0]).result()
+    except Exception as error:
+        pair = " and ".join(f"{name} {importlib.metadata.version(name)}" for name in MIN_VERSIONS)
+        reason = str(error).partition("\n")[0]
+        return (
+            f"{pair} cannot compile a kernel together; install versions that can, such as the "
+            f'newest of both: pip install --upgrade "jax[cuda13]" triton '
+            f"({type(error).__name__}: {reason})"
+        )
     return None
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -108,6 +109,22 @@ def update_triton(
     value, mask, counters = call(_Update(function, cached, tau, norm, arrivals))
     left = after_update(arrivals).replace(counters=counters)
     return Updated(value, mask, function.reach(), left)
+
+
+def compile_update(device: Any) -> None:
+    """Compiles the update of a small convolution for a device, and does not run it."""
+
+    def run(x: jax.Array, mask: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
+        operation = Convolution(kernel, Window((3, 3), (1, 1), ((1, 1), (1, 1))))
+        function = Function(operation, Tail(), (DeltaTensor(x, mask),))
+        updated = update_triton(function, x, 0.0, "max", arrivals_of(function))
+        return updated.value, updated.mask
+
+    there = jax.sharding.SingleDeviceSharding(device)
+    x = jax.ShapeDtypeStruct((1, 8, 8, 32), jnp.bfloat16, sharding=there)
+    mask = jax.ShapeDtypeStruct((1, 8, 8), jnp.bool_, sharding=there)
+    kernel = jax.ShapeDtypeStruct((3, 3, 32, 32), jnp.bfloat16, sharding=there)
+    jax.jit(run).lower(x, mask, kernel).compile()
 
 
 def arrivals_of(function: Function) -> Arrivals:

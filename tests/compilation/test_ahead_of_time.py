@@ -48,7 +48,7 @@ def test_every_tile(capability):
     check(reports, spill_bytes=1100)
     fast = [report for report in reports if "tf32x3" not in report["key"]]
     # The tiles that most of a network's time is spent in: a few numbers, outside the loop.
-    check([r for r in fast if "'BLOCK_M': 64, 'BLOCK_N': 64" in r["key"]], spill_bytes=64)
+    check([r for r in fast if "'BLOCK_M': 64, 'BLOCK_N': 64" in r["key"]], spill_bytes=96)
 
 
 @pytest.mark.parametrize("capability", ["80", "90", "100"])

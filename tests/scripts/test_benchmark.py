@@ -14,7 +14,7 @@ KEYS = {
     "input_threshold", "threshold", "dense_ms", "first_ms", "steady_ms", "static_ms",
     "full_change_ms", "speedup", "static_speedup", "full_change_speedup", "relative_error",
     "active_fraction", "state_bytes", "dense_activation_bytes", "frames_per_call", "platform",
-    "jaxlib", "triton", "jax_triton", "temporary_bytes", "dense_temporary_bytes", "command",
+    "jaxlib", "triton", "temporary_bytes", "dense_temporary_bytes", "command",
 }  # fmt: skip
 LAYERS = {"sparsify", "conv1", "maxpool1", "conv2", "maxpool2"}
 

@@ -1,4 +1,4 @@
-"""Compiles Triton kernels for NVIDIA GPUs that are not there, as jax_triton would.
+"""Compiles Triton kernels for NVIDIA GPUs that are not there, from the IR that XLA gets.
 
 Compilation runs in processes of its own, which leave TRITON_INTERPRET unset: with it set, Triton's
 whole standard library is made for the interpreter when it is imported. Hence this module imports
@@ -37,7 +37,7 @@ class Job:
     """The arguments of compile_for; the kernel and device functions may be of the interpreter."""
 
     kernel: Any
-    signature: dict[str, str]
+    types: dict[str, str]
     constants: dict[str, Any]
     capability: int
     num_warps: int
@@ -56,43 +56,41 @@ def compile_all(jobs: Sequence[Job]) -> list[Compiled]:
 
 def compile_for(
     kernel: Any,
-    signature: dict[str, str],
+    types: dict[str, str],
     constants: dict[str, Any],
     capability: int,
     num_warps: int,
     num_stages: int,
+    aliases: tuple[str, ...] = (),
 ) -> Compiled:
     """Compiles one kernel, in a process without TRITON_INTERPRET.
 
     Args:
       kernel: A @triton.jit function.
-      signature: Triton's types by parameter, such as "*fp32" and "i32". Pointers are taken to be
-        divisible by 16 bytes and integers by nothing, as jax_triton does.
-      constants: The tl.constexpr by name, and the integers equal to 1, which jax_triton makes
-        constants.
+      types: Triton's types of what the pointers point to, by name, such as "fp32".
+      constants: The other parameters by name.
       capability: 80, 90 or 100.
       num_warps: Warps of a block.
       num_stages: Stages of the software pipeline.
+      aliases: Types of the results that are also operands.
     """
     import triton
     from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
 
-    aligned = {
-        (kernel.arg_names.index(name),): [["tt.divisibility", 16]]
-        for name, kind in signature.items()
-        if kind.startswith("*")
-    }
-    source = ASTSource(
-        kernel, signature | dict.fromkeys(constants, "constexpr"), constants, aligned
-    )
+    from deltajax.triton_kernels.triton_ir import ir_of
+
+    ir = ir_of(kernel, types, constants, aliases, capability, num_warps, num_stages)
     options = {
         "num_warps": num_warps,
         "num_stages": num_stages,
         # The default up to Triton 3.9, which warns where it is left out.
         "enable_fp_fusion": True,
     }
-    compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "kernel.ttir")
+        source.write_text(ir)
+        target = GPUTarget("cuda", capability, 32)
+        compiled = triton.compile(str(source), target=target, options=options)
     ptx = compiled.asm["ptx"]
     registers, spill_bytes = _assemble(ptx, capability)
     return Compiled(compiled.metadata.shared, registers, spill_bytes, ptx)
@@ -142,7 +140,7 @@ def _compile(job: Job) -> Compiled:
     constants = {key: find(value) for key, value in job.constants.items()}
     return compile_for(
         find(job.kernel),
-        job.signature,
+        job.types,
         constants,
         job.capability,
         job.num_warps,
@@ -153,8 +151,3 @@ def _compile(job: Job) -> Compiled:
 def _leave_interpreter() -> None:
     """Runs first in each process."""
     os.environ.pop("TRITON_INTERPRET", None)
-    if cache := os.environ.get("TRITON_CACHE_DIR"):
-        from triton import knobs
-
-        # jax_triton deletes the variable when it is imported.
-        knobs.cache.dir = cache

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from deltajax.triton_kernels.interpreter import TRITON_TYPES
+from deltajax.triton_kernels.interpreter import triton_type
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Launch:
 
     kernel: Any
     grid: tuple[int, ...]
-    pointers: dict[str, str]
+    types: dict[str, str]
+    aliases: tuple[str, ...]
     parameters: dict[str, Any]
     fresh_bytes: int
     num_warps: int
@@ -41,23 +42,11 @@ class Launch:
     def name(self) -> str:
         return getattr(self.kernel, "__name__", str(self.kernel))
 
-    def signature_and_constants(self) -> tuple[dict[str, str], dict[str, Any]]:
-        """As jax-triton gives them to Triton's compiler: integers of one are constants."""
-        integers = {
-            name: value
-            for name, value in self.parameters.items()
-            if not name.isupper() and value != 1
-        }
-        signature = self.pointers | dict.fromkeys(integers, "i32")
-        constants = {n: v for n, v in self.parameters.items() if n not in integers}
-        return signature, constants
-
     @property
     def key(self) -> str:
         """Equal for launches of the same compiled kernel."""
-        signature, constants = self.signature_and_constants()
-        shown = {name: getattr(value, "__name__", value) for name, value in constants.items()}
-        return f"{self.name} {signature} {shown} {self.num_warps} {self.num_stages}"
+        shown = {name: getattr(x, "__name__", x) for name, x in self.parameters.items()}
+        return f"{self.name} {self.types} {shown} {self.num_warps} {self.num_stages}"
 
 
 @contextlib.contextmanager
@@ -75,11 +64,14 @@ def recorded() -> Iterator[list[Launch]]:
         num_warps: int,
         num_stages: int,
     ) -> dict[str, jax.Array]:
-        arrays = {**operands, **fresh}
-        pointers = {name: f"*{TRITON_TYPES[np.dtype(a.dtype)]}" for name, a in arrays.items()}
+        types = {name: triton_type(name, a) for name, a in {**operands, **fresh}.items()}
+        # XLA passes pointers in this order.
+        assert set(kernel.arg_names[: len(operands)]) == set(operands)
+        assert kernel.arg_names[len(operands) : len(types)] == list(fresh)
+        aliases = tuple(types[name] for name in updated)
         size = sum(a.size * a.dtype.itemsize for a in fresh.values())
         launches.append(
-            Launch(kernel, grid, pointers, dict(parameters), size, num_warps, num_stages)
+            Launch(kernel, grid, types, aliases, dict(parameters), size, num_warps, num_stages)
         )
         made = {name: jnp.zeros(a.shape, a.dtype) for name, a in fresh.items()}
         return made | {name: operands[name] for name in updated}
@@ -211,17 +203,17 @@ def main(arguments: list[str]) -> None:
         launches = launches_of_tiles() if what == "tiles" else launches_without_products()
         capabilities = rest
     for key, launch in {launch.key: launch for launch in launches}.items():
-        signature, constants = launch.signature_and_constants()
         for capability in map(int, capabilities):
             report: dict[str, Any] = {"key": key, "capability": capability}
             try:
                 compiled = compile_for(
                     launch.kernel,
-                    signature,
-                    constants,
+                    launch.types,
+                    launch.parameters,
                     capability,
                     launch.num_warps,
                     launch.num_stages,
+                    launch.aliases,
                 )
                 report |= {
                     "shared_bytes": compiled.shared_bytes,

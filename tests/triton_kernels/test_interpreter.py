@@ -136,8 +136,8 @@ def test_inside_jit():
 def matmul_job(capability: int, block: int, num_warps: int) -> Job:
     return Job(
         toy.matmul,
-        {"a": "*fp16", "b": "*fp16", "c": "*fp32", "depth": "i32"},
-        {"BLOCK": block, "PRECISION": "tf32"},
+        {"a": "fp16", "b": "fp16", "c": "fp32"},
+        {"depth": 1024, "BLOCK": block, "PRECISION": "tf32"},
         capability,
         num_warps=num_warps,
         num_stages=3,
@@ -145,9 +145,9 @@ def matmul_job(capability: int, block: int, num_warps: int) -> Job:
 
 
 def masked_map_job(capability: int) -> Job:
-    signature = {"x": "*fp32", "mask": "*i1", "positive": "*i1", "size": "i32"}
-    constants = {"BLOCK": 128, "FUNCTION": toy.double}
-    return Job(toy.masked_map, signature, constants, capability, num_warps=4, num_stages=1)
+    types = {"x": "fp32", "mask": "i1", "positive": "i1"}
+    constants = {"size": 1000, "BLOCK": 128, "FUNCTION": toy.double}
+    return Job(toy.masked_map, types, constants, capability, num_warps=4, num_stages=1)
 
 
 @pytest.fixture(scope="module")

@@ -202,20 +202,24 @@ def another_machine(monkeypatch):
     gpu.why_not_triton.cache_clear()
 
 
-GOOD = {"triton": "3.7.1", "jax-triton": "0.4.1"}
+GOOD = {"jax": "0.11.2", "triton": "3.7.1"}
 
 
 @pytest.mark.parametrize(
     ("capability", "versions", "message"),
     [
         ("7.5", GOOD, r"a GPU has compute capability 7.5, but 8.0 \(Ampere\) or newer is needed"),
-        ("9.0", GOOD | {"jax-triton": "0.3.1"}, r"jax-triton is 0.3.1, but jax-triton >= 0.4"),
+        ("9.0", GOOD | {"jax": "0.10.2"}, r"jax is 0.10.2, but jax >= 0.11 is needed"),
         ("9.0", GOOD | {"triton": "3.5.0"}, r"triton is 3.5.0, but triton >= 3.6 is needed"),
         ("9.0", GOOD | {"triton": None}, r'not installed: pip install "deltajax\[gpu\]"'),
     ],
 )
 def test_machines_without_kernels(another_machine, capability, versions, message):
     another_machine(capability, versions)
+    check_that_there_are_no_kernels(message)
+
+
+def check_that_there_are_no_kernels(message: str) -> None:
     x = DeltaTensor(jnp.ones((1, 4, 4, 2)), jnp.ones((1, 4, 4), bool))
     function = Function(Identity(), Tail(), (x,))
     with pytest.raises(ValueError, match=r'implementation="triton" cannot run: .*' + message):
@@ -224,6 +228,28 @@ def test_machines_without_kernels(another_machine, capability, versions, message
         updated = update(function, x.value, 0.0, "max", "auto")
     assert updated.mask.shape == (1, 4, 4)
     update(function, x.value, 0.0, "max", "auto")  # a second warning would be an error
+
+
+def test_versions_that_do_not_go_together(another_machine, monkeypatch):
+    def compile_update(device: Any) -> None:
+        parsing = "INVALID_ARGUMENT: Failed to parse Triton module: -:1:1: error"
+        raise jax.errors.JaxRuntimeError(f'{parsing}\n\ninput ir: "module {{..."')
+
+    monkeypatch.setattr(update_triton, "compile_update", compile_update)
+    another_machine("9.0", GOOD)
+    check_that_there_are_no_kernels(
+        r"jax 0.11.2 and triton 3.7.1 cannot compile .*pip install --upgrade .*"
+        r"\(JaxRuntimeError: INVALID_ARGUMENT: Failed to parse Triton module: -:1:1: error\)$"
+    )
+
+
+def test_versions_that_go_together(another_machine, monkeypatch):
+    """With the interpreter in the place of a GPU."""
+    compile_update, (cpu, *_) = update_triton.compile_update, jax.devices("cpu")
+    monkeypatch.setattr(update_triton, "compile_update", lambda device: compile_update(cpu))
+    another_machine("9.0", GOOD)
+    assert update_module.resolve("triton") == "triton"
+    assert update_module.resolve("auto") == "auto"
 
 
 def test_auto_is_xla_without_a_gpu(another_machine):
