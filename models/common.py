@@ -31,7 +31,9 @@ class VideoNetwork(nn.Module, kw_only=True):
         threshold_norm: "max", "l2" or "rms".
         mean, std: normalisation constants for values in [0, 1].
         dtype: of the computation.
-        implementation: "auto", "dense" or "xla".
+        implementation: "auto", "dense", "xla" or "triton".
+        folded: whether convolutions have a bias in place of their batch norm; `fold_batch_norm`
+            makes the weights.
     """
 
     input_threshold: float = 0.0
@@ -42,6 +44,7 @@ class VideoNetwork(nn.Module, kw_only=True):
     std: tuple[float, ...] = IMAGENET_STD
     dtype: DTypeLike = jnp.float32
     implementation: Implementation = "auto"
+    folded: bool = False
 
     def update_point(self, layer: Layer, **arguments: Any) -> Layer:
         """A constructor of a layer with this network's threshold and implementation."""
@@ -56,8 +59,8 @@ class VideoNetwork(nn.Module, kw_only=True):
     def normalised_convolution(self, layer: Layer = dj.Conv, **arguments: Any) -> Layer:
         """A constructor of a convolution without bias, with batch norm and ReLU."""
         defaults = {
-            "use_bias": False,
-            "norm": dj.BatchNorm(parent=None),
+            "use_bias": self.folded,
+            "norm": None if self.folded else dj.BatchNorm(parent=None),
             "activation": "relu",
             "kernel_init": KAIMING_FAN_OUT,
         }

@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 from jax.typing import DTypeLike
 
-from deltajax.models import NAMES, VideoNetwork, create
+from deltajax.models import NAMES, VideoNetwork, create, fold_batch_norm
 from deltajax.models.calibration import calibrate_batch_norm
 from deltajax.norms import ThresholdNorm
 from deltajax.ops.update import Implementation
@@ -97,6 +97,8 @@ class UpdateOptions:
             to block, and outputs hardly depend on the frame: errors are too small. Calibrated, a
             small difference is amplified from layer to layer: errors of deep networks are too
             large.
+        fold_batch_norm: fold the batch norms into the convolutions, as one would who only runs the
+            network. In float32 the dense network becomes faster by it on a GPU.
     """
 
     input_threshold: float = 0.15
@@ -106,6 +108,7 @@ class UpdateOptions:
     implementation: Implementation = "auto"
     seed: int = 0
     calibrate: bool = False
+    fold_batch_norm: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +143,7 @@ def make_network(options: NetworkOptions) -> VideoNetwork:
         threshold_norm=options.threshold_norm,
         implementation=options.implementation,
         dtype=dtype,
+        folded=options.fold_batch_norm,
     )
 
 
@@ -153,6 +157,9 @@ def make_variables(options: NetworkOptions, network: VideoNetwork, frames: np.nd
         network: the network.
         frames: of the clip, uint8 [T, N, H, W, 3]; the first few are used for calibration.
     """
+    if network.folded:
+        whole = network.clone(folded=False)
+        return fold_batch_norm(whole, make_variables(options, whole, frames))[1]
     few = [jnp.asarray(frame) for frame in frames[:CALIBRATION_FRAMES]]
     # Compiled as a whole, what only the forward pass needs is never computed.
     variables = dict(jax.jit(network.init)(jax.random.key(options.seed), few[0]))

@@ -155,6 +155,7 @@ def describe(case: Case, frames: np.ndarray) -> dict[str, Any]:
         "threshold_norm": chosen.threshold_norm,
         "seed": chosen.seed,
         "calibrate": chosen.calibrate,
+        "fold_batch_norm": chosen.fold_batch_norm,
     }
 
 
