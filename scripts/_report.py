@@ -138,7 +138,7 @@ def describe(case: Case, frames: np.ndarray) -> dict[str, Any]:
         "device": device_name(),
         "platform": jax.default_backend(),
         "cores": os.cpu_count(),
-        **{name: version_of(name) for name in ("jax", "jaxlib", "triton", "deltajax")},
+        **versions(),
         "model": chosen.model,
         "clip": case.clip.name if case.clip else "procedural",
         "height": frames.shape[2],
@@ -157,6 +157,11 @@ def describe(case: Case, frames: np.ndarray) -> dict[str, Any]:
         "calibrate": chosen.calibrate,
         "fold_batch_norm": chosen.fold_batch_norm,
     }
+
+
+def versions() -> dict[str, str | None]:
+    """Of the packages that times depend on."""
+    return {name: version_of(name) for name in ("jax", "jaxlib", "triton", "deltajax")}
 
 
 def version_of(package: str) -> str | None:

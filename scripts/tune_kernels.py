@@ -14,8 +14,7 @@ import math
 import multiprocessing
 import os
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,16 +23,11 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 from _common import NetworkName, Sizes, device_name
+from _convolutions import Layer, arrays_of, blocks_mask, dense, incremental, layers_of, microseconds
 from rich.console import Console
 from rich.progress import Progress
 
-from deltajax.models import create
 from deltajax.ops import update_triton
-from deltajax.ops.convolution import Convolution
-from deltajax.ops.function import Function
-from deltajax.ops.tail import Norm, Tail
-from deltajax.ops.windows import Window
-from deltajax.tensor import DeltaTensor
 from deltajax.triton_kernels.configuration import (
     ConvolutionConfig,
     ConvolutionShape,
@@ -41,8 +35,6 @@ from deltajax.triton_kernels.configuration import (
     rule,
 )
 
-STEPS, CHAIN = 10, 4
-"""A measurement is a loop of so many turns of so many updates of one map."""
 REPEATS = 5
 
 
@@ -74,160 +66,10 @@ class Options:
     log: Path | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class Layer:
-    """A convolution to measure.
-
-    Attributes:
-        name: of its layer, for the log.
-        x: [N, H, W, C_in] of its input.
-        kernel: [KH, KW, C_in / groups, C_out].
-        window: over the input.
-        groups: of channels.
-        scale: of the frame's height to that of its output.
-        residual: whether another map is added.
-        dtype: of the maps.
-    """
-
-    name: str
-    x: tuple[int, ...]
-    kernel: tuple[int, ...]
-    window: tuple[Any, ...]
-    groups: int
-    scale: float
-    residual: bool
-    dtype: str
-
-    def operation(self, kernel: jax.Array) -> Convolution:
-        return Convolution(kernel, Window(*self.window), self.groups)
-
-    @property
-    def out(self) -> tuple[int, ...]:
-        """[N, H, W, C] of its output."""
-        return self.operation(jnp.zeros(self.kernel)).output_shape((self.x,))
-
-    def shape(self) -> ConvolutionShape:
-        kernel = jax.ShapeDtypeStruct(self.kernel, self.dtype)
-        return update_triton.convolution_shape(kernel, self.groups, self.out, self.out[1:3])
-
-
-def layers_of(model: str, dtype: str, size: tuple[int, int], streams: int) -> list[Layer]:
-    """The convolutions of a network, each shape once."""
-    network = create(model, dtype=jnp.dtype(dtype), implementation="dense")
-    frame = jax.ShapeDtypeStruct((streams, *size, 3), jnp.uint8)
-    found: dict[str, Layer] = {}
-    original = Convolution.dense
-
-    def recorded(self: Convolution, values: tuple[jax.Array, ...]) -> jax.Array:
-        window = self.window
-        layer = Layer(
-            name=f"{model} {'x'.join(map(str, values[0].shape))} {self.kernel.shape}",
-            x=values[0].shape,
-            kernel=self.kernel.shape,
-            window=(window.size, window.strides, window.padding, window.dilation),
-            groups=self.groups,
-            scale=size[0] / self.output_shape((values[0].shape,))[1],
-            residual=window.taps == 1 and self.kernel.shape[3] >= 256,
-            dtype=dtype,
-        )
-        found.setdefault(layer.shape().key, layer)
-        return original(self, values)
-
-    Convolution.dense = recorded
-    try:
-        jax.eval_shape(network.init, jax.random.key(0), frame)
-    finally:
-        Convolution.dense = original
-    return list(found.values())
-
-
-def blocks_mask(shape: tuple[int, ...], active: float, seed: int = 0) -> np.ndarray:
-    """[N, H, W], rectangles over about a share `active` of the pixels; all of them for 1."""
-    rng = np.random.default_rng(seed)
-    mask = np.full(shape, active >= 1)
-    streams, height, width = shape
-    while mask.mean() < active:
-        stream = rng.integers(streams)
-        tall, wide = 1 + rng.integers(max(height // 6, 1)), 1 + rng.integers(max(width // 8, 1))
-        row, column = rng.integers(max(height - tall, 1)), rng.integers(max(width - wide, 1))
-        mask[stream, row : row + tall, column : column + wide] = True
-    return mask
-
-
-def arrays_of(layer: Layer) -> dict[str, Any]:
-    """Random inputs."""
-    keys = jax.random.split(jax.random.key(0), 4)
-    features = layer.kernel[3]
-    arrays = {
-        "x": jax.random.normal(keys[0], layer.x, layer.dtype),
-        "kernel": jax.random.normal(keys[1], layer.kernel, layer.dtype) * 0.02,
-        "value": jax.random.normal(keys[2], layer.out, layer.dtype),
-        "channel": jnp.ones(features),
-    }
-    if layer.residual:
-        arrays["residual"] = jax.random.normal(keys[3], layer.out, layer.dtype)
-    return arrays
-
-
-def tail_of(arrays: dict[str, Any], out_mask: jax.Array | None) -> Tail:
-    """A norm, a ReLU, and the residual if there is one, with this mask."""
-    ones = arrays["channel"]
-    tail = Tail(activation=jax.nn.relu, norm=Norm(ones, ones, ones, ones, 1e-5))
-    if "residual" not in arrays:
-        return tail
-    other = arrays["residual"]
-    other = other if out_mask is None else DeltaTensor(other, out_mask)
-    return dataclasses.replace(tail, others=(other,), combine=jnp.add)
-
-
-def incremental(layer: Layer) -> Callable[..., jax.Array]:
-    """(arrays, mask of the input, mask of the output) → the map after STEPS · CHAIN updates."""
-
-    def run(arrays: dict[str, Any], mask: jax.Array, out_mask: jax.Array) -> jax.Array:
-        x = DeltaTensor(arrays["x"], mask)
-        operation = layer.operation(arrays["kernel"])
-        function = Function(operation, tail_of(arrays, out_mask), (x,))
-
-        def turn(value: jax.Array, _: Any) -> tuple[jax.Array, None]:
-            arrivals = update_triton.arrivals_of(function)
-            for _ in range(CHAIN):
-                # A threshold below zero commits every pixel, as if each had changed.
-                updated = update_triton.update_triton(function, value, -1.0, "max", arrivals)
-                assert updated.arrivals is not None
-                value, arrivals = updated.value, updated.arrivals
-            return value, None
-
-        return jax.lax.scan(turn, arrays["value"], None, length=STEPS)[0]
-
-    return run
-
-
-def dense(layer: Layer) -> Callable[..., jax.Array]:
-    """The same by XLA's convolution."""
-
-    def run(arrays: dict[str, Any], mask: jax.Array, out_mask: jax.Array) -> jax.Array:
-        tail = tail_of(arrays, None)
-
-        def turn(carry: tuple[jax.Array, ...], _: Any) -> tuple[Any, None]:
-            _, kernel, other = carry
-            value = Function(layer.operation(kernel), tail, (arrays["x"],)).dense()
-            # Two kernels in turns, or XLA would compute the convolution once, before the loop.
-            return (value, other, kernel), None
-
-        kernels = arrays["kernel"], arrays["kernel"] * 2
-        return jax.lax.scan(turn, (arrays["value"], *kernels), None, length=STEPS * CHAIN)[0][0]
-
-    return run
-
-
-def microseconds(program: Callable[..., jax.Array], *arguments: Any) -> float:
-    """Of one update, the median of a few measurements."""
-    times = []
-    for _ in range(REPEATS + 1):
-        start = time.perf_counter()
-        jax.block_until_ready(program(*arguments))
-        times.append(time.perf_counter() - start)
-    return float(np.median(times[1:])) * 1e6 / (STEPS * CHAIN)
+def shape_of(layer: Layer) -> ConvolutionShape:
+    """What its configuration depends on."""
+    kernel = jax.ShapeDtypeStruct(layer.kernel, layer.dtype)
+    return update_triton.convolution_shape(kernel, layer.groups, layer.out, layer.out[1:3])
 
 
 _GPU: Any = None
@@ -241,14 +83,14 @@ def _start_worker(gpu: Any) -> None:
 def measure(job: tuple[Layer, ConvolutionConfig | None, float]) -> dict[str, Any]:
     """Times a configuration, or with None XLA's dense convolution, sparse and full."""
     layer, config, active = job
-    result: dict[str, Any] = {"layer": layer.name, "key": layer.shape().key, "dtype": layer.dtype}
+    result: dict[str, Any] = {"layer": layer.name, "key": shape_of(layer).key, "dtype": layer.dtype}
     result["config"] = dataclasses.asdict(config) if config else None
     mask = jax.ShapeDtypeStruct(layer.x[:3], jnp.bool_)
     out_mask = jax.ShapeDtypeStruct(layer.out[:3], jnp.bool_)
     try:
         shapes = jax.eval_shape(functools.partial(arrays_of, layer))
         with update_triton.configured(config):
-            run = incremental(layer) if config else dense(layer)
+            run = incremental(layer, "triton") if config else dense(layer)
             lowered = jax.jit(run).lower(shapes, mask, out_mask)
         if config:
             program = lowered.compile()
@@ -258,7 +100,8 @@ def measure(job: tuple[Layer, ConvolutionConfig | None, float]) -> dict[str, Any
             program = program if config else lowered.compile()
             for name, share in (("sparse_us", active), ("full_us", 1.0)):
                 masks = [jnp.asarray(blocks_mask(m.shape, share)) for m in (mask, out_mask)]
-                result[name] = microseconds(program, arrays, *masks)
+                times = [microseconds(program, arrays, *masks) for _ in range(REPEATS + 1)]
+                result[name] = float(np.median(times[1:]))
                 if not config:
                     result["full_us"] = result["sparse_us"]
                     break
@@ -279,10 +122,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.model, options.dtype, options.size, options.streams
     ):
         for layer in layers_of(model, dtype, size or (576, 768), streams):
-            layers.setdefault(layer.shape().key, layer)
+            layers.setdefault(shape_of(layer).key, layer)
     jobs: list[tuple[Layer, ConvolutionConfig | None, float]] = []
     for layer in layers.values():
-        configs = dict.fromkeys([rule(layer.shape()), *candidates(layer.shape())])
+        configs = dict.fromkeys([rule(shape_of(layer)), *candidates(shape_of(layer))])
         active = min(options.active * 2.3 ** math.log2(layer.scale / 4), 1.0)
         jobs += [(layer, config, active) for config in (None, *configs)]
     context = multiprocessing.get_context("spawn")
