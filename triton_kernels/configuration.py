@@ -12,6 +12,10 @@ TABLE_VARIABLE = "DELTAJAX_KERNEL_TABLE"
 """The environment variable that names a table of measured configurations."""
 
 
+MIN_STEPS = 4
+"""Steps of a sum that a program takes at least, where several share it."""
+
+
 @dataclasses.dataclass(frozen=True)
 class ConvolutionShape:
     """What the configuration of a convolution depends on.
@@ -54,7 +58,8 @@ class ConvolutionConfig:
         block_k: of the sum over the kernel, in one step.
         shares: into which the output's pixels are divided.
         team: programs that compute a share together.
-        split: whether several may compute parts of one sum.
+        split: whether programs that share a tile tell each other sums, of which each may have a
+            part; else norms, of the channels that each has.
         run: neighbouring pixels that belong to one share, a multiple of eight.
         num_warps: of a program.
         num_stages: of the software pipeline.
@@ -191,14 +196,17 @@ def cut(shape: ConvolutionShape, tile: Tile, share_pixels: int) -> ConvolutionCo
     num_stages = 4 if step_bytes <= 16 << 10 else 3
     num_stages = max(1, min(num_stages, shape.shared_bytes // tile.programs // step_bytes))
     owned = team * shape.pixels // programs
+    # Where there are many output channels, programs share these instead of the sum.
+    length = shape.taps * shape.group_channels
+    blocks = shape.groups * -(-shape.group_features // tile.block_n)
+    parts = min(length // (MIN_STEPS * block_k), team // blocks)
     return ConvolutionConfig(
         block_m=tile.block_m,
         block_n=tile.block_n,
         block_k=block_k,
         shares=programs // team,
         team=team,
-        # Where there are many output channels, programs share these instead.
-        split=shape.group_features <= shape.taps * shape.group_channels,
+        split=shape.group_features <= length and parts > 1,
         # Long runs are read in one go, short ones spread what has changed more evenly.
         run=32 if owned >= 4096 else 8,
         num_warps=tile.num_warps,

@@ -8,15 +8,13 @@ import jax
 import jax.numpy as jnp
 
 from .arguments import INT32_LIMIT, Affine, Window, other_strides
-from .configuration import ConvolutionConfig
+from .configuration import MIN_STEPS, ConvolutionConfig
 from .convolution_kernel import convolution_kernel
 from .interpreter import interpreting
 from .launch import launch
 
 MAX_KERNEL = 31
 """Rows and columns of a kernel: a program keeps a bit for each of them."""
-MIN_STEPS = 4
-"""Steps of the sum that a program takes at least, where several share it."""
 FINISHED = 32
 """Numbers that a thread finishes at a time, of a tile that a team computed."""
 LOADED = 128
@@ -123,17 +121,16 @@ def convolve(
     steps = taps * -(-tap_length // config.block_k)
     width = blocks * block_n
     max_ways = max(min(steps // MIN_STEPS, config.team // blocks), 1) if config.split else 1
+    # One block of channels, and one part of each sum: nothing to tell.
+    sums = config.split and max(max_ways, blocks) > 1
     places = _places(-(-owned // block_m), config.team, blocks)
-    # Where a sum has parts, these; else, of several blocks of channels, what depends on the others.
     partial_sums, norms = (config.shares, places, block_m, width), (1,)
-    if max_ways == 1:
+    if not sums:
         norms = (config.shares, places, 2, blocks, block_m) if blocks > 1 else norms
         partial_sums = partial_sums if blocks > 1 else (1,)
     shapes = {
         "pixel_list": jax.ShapeDtypeStruct((config.shares * config.team, owned), jnp.int32),
-        "partial_sums": jax.ShapeDtypeStruct(
-            partial_sums, jnp.float32 if max_ways > 1 else value.dtype
-        ),
+        "partial_sums": jax.ShapeDtypeStruct(partial_sums, jnp.float32 if sums else value.dtype),
         "norms": jax.ShapeDtypeStruct(norms, jnp.float32),
     }
     arrivals, first_counter = counters.array, counters.first
@@ -215,6 +212,7 @@ def convolve(
             "BLOCKS": blocks,
             "TEAM": config.team,
             "LANES": 1 << (blocks - 1).bit_length(),
+            "SUMS": sums,
             "MAX_WAYS": max_ways,
             "PLACES": places,
             "FINISH_M": finish_m,

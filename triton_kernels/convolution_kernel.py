@@ -379,6 +379,7 @@ def convolution_kernel(
     BLOCKS: tl.constexpr,
     TEAM: tl.constexpr,
     LANES: tl.constexpr,
+    SUMS: tl.constexpr,
     MAX_WAYS: tl.constexpr,
     PLACES: tl.constexpr,
     FINISH_M: tl.constexpr,
@@ -404,10 +405,9 @@ def convolution_kernel(
         arrivals      of which [shares, TEAM] from first_counter on are its own, and zero before
         mask          [N, H, W]
         pixel_list    [shares · TEAM, owned]
-        partial_sums  [shares, PLACES, BLOCK_M, BLOCKS · BLOCK_N], float32, or where sums have no
-                      parts, of the map's type
-        norms         [shares, PLACES, 2, BLOCKS, BLOCK_M], if there are several blocks and sums
-                      have no parts
+        partial_sums  [shares, PLACES, BLOCK_M, BLOCKS · BLOCK_N], float32 with SUMS, else of the
+                      map's type, and only where there are several blocks
+        norms         [shares, PLACES, 2, BLOCKS, BLOCK_M], likewise
 
     FINISH_M pixels with FINISH_N channels, all there are, are finished at a time, and AT_ONCE parts
     of their sums loaded. A member waits for the others as long as it takes to look PATIENCE times.
@@ -495,7 +495,7 @@ def convolution_kernel(
         # With a PACK, neighbours are one row of the product, and the lowest bits say which are on.
         position = entry if PACK == 1 else entry >> PACK
         stream, row, column = split_pixel(position, LATTICE_HEIGHT, LATTICE_WIDTH // PACK)
-        if MAX_WAYS == 1 and BLOCKS == 1:
+        if not SUMS and BLOCKS == 1:
             sums = _multiply(
                 x,
                 weights,
@@ -578,7 +578,7 @@ def convolution_kernel(
                 NORM,
                 WIDE,
             )
-        elif MAX_WAYS == 1:
+        elif not SUMS:
             # Each member has some of the channels of a tile, or a tile of its own. What has changed
             # in them is committed at once where it is enough, and kept where it is not: then it
             # depends on the others' channels.
