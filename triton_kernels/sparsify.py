@@ -5,10 +5,12 @@ import jax.numpy as jnp
 
 from .arguments import INT32_LIMIT
 from .launch import launch
-from .sparsify_kernel import dilate_kernel, sparsify_kernel
+from .sparsify_kernel import dilate_kernel, sparsify_kernel, sparsify_rgb_kernel
 
 BLOCK = 1024
 """Numbers that a program looks at."""
+GROUPS = 128
+"""Groups of four pixels that a program looks at, of uint8 frames of three channels."""
 
 
 def enter_frame(
@@ -53,16 +55,25 @@ def enter_frame(
         "BLOCK_M": block_m,
         "BLOCK_C": block_c,
     }
-    found = launch(
-        sparsify_kernel,
-        grid,
-        {**entry, "threshold": threshold, "value": value},
-        mask,
-        ("value",),
-        {**common, "NORM": norm, "COMMIT": dilation == 1},
-        num_warps=4,
-        num_stages=1,
-    )
+    operands = {**entry, "threshold": threshold, "value": value}
+    how = {"NORM": norm, "COMMIT": dilation == 1}
+    if frame.dtype == jnp.uint8 and channels == 3 and pixels % 4 == 0:
+        groups = pixels // 4
+        shared = ("NORMALISE", "HAS_CANDIDATES", "WIDE")
+        found = launch(
+            sparsify_rgb_kernel,
+            (-(-groups // GROUPS),),
+            operands,
+            mask,
+            ("value",),
+            {**{name: common[name] for name in shared}, **how, "groups": groups, "BLOCK": GROUPS},
+            num_warps=4,
+            num_stages=1,
+        )
+    else:
+        found = launch(
+            sparsify_kernel, grid, operands, mask, ("value",), {**common, **how}, 4, num_stages=1
+        )
     if dilation == 1:
         return found["value"], found["mask"]
     dilated = launch(
