@@ -286,6 +286,17 @@ def _commit(
 
 
 @triton.jit
+def _leave(counter, seen, members):
+    """Leaves a team that is not complete, unless it becomes so meanwhile; returns what it saw."""
+    leaves = seen < 0
+    while (seen % LEFT < members) & ~leaves:
+        expected = seen
+        seen = tl.atomic_cas(counter, expected, expected + LEFT)
+        leaves = seen == expected
+    return seen
+
+
+@triton.jit
 def _arrive(counter, members, PATIENCE: tl.constexpr):
     """Waits for the members of a team, at most as long as it takes to look PATIENCE times.
 
@@ -296,16 +307,10 @@ def _arrive(counter, members, PATIENCE: tl.constexpr):
     seen = tl.atomic_add(counter, 1, sem="acq_rel") + 1
     came_last = seen % LEFT == members
     looked = 0
-    leaves = looked > 0
-    while (seen % LEFT < members) & ~leaves:
-        if looked < PATIENCE:
-            seen = tl.atomic_add(counter, 0, sem="acquire")
-            looked += 1
-        else:
-            expected = seen
-            seen = tl.atomic_cas(counter, expected, expected + LEFT)
-            leaves = seen == expected
-    return seen, came_last
+    while (seen % LEFT < members) & (looked < PATIENCE):
+        seen = tl.atomic_add(counter, 0, sem="acquire")
+        looked += 1
+    return _leave(counter, seen, members), came_last
 
 
 @triton.jit
@@ -580,8 +585,9 @@ def convolution_kernel(
             )
         elif not SUMS:
             # Each member has some of the channels of a tile, or a tile of its own. What has changed
-            # in them is committed at once where it is enough, and kept where it is not: then it
-            # depends on the others' channels.
+            # in them is committed at once where it is enough. Where it is not, it depends on further
+            # channels: the last block stays in registers until all are known, others are kept in
+            # memory, and so is the last one if the other members take too long.
             place = member
             if TEAM > 1:
                 place = tl.where(members > 1, tile, member)
@@ -589,8 +595,11 @@ def convolution_kernel(
             kept = partial_sums + place.to(tl.int64) * (BLOCK_M * WIDTH)
             exchange = norms + place * (2 * BLOCKS * BLOCK_M)
             so_far = tl.zeros((BLOCK_M,), tl.float32)
-            # The first block, for each pixel, that was committed at once.
+            # The first block, for each pixel, that is not kept.
             at_once = tl.zeros_like(slots) + first_block
+            all_lanes = tl.arange(0, LANES)
+            seen = members + 0
+            came_last = seen < 0
             _, _, out_pixel = lattice_pixel(
                 stream,
                 row,
@@ -679,40 +688,56 @@ def convolution_kernel(
                     WIDE,
                 )
                 so_far += parts
-                enough = valid & exceeded(so_far, tau, C_OUT, NORM)
-                at_once = tl.where(enough, at_once, block + 1)
                 cells = slots[:, None] * WIDTH + (block * BLOCK_N + columns)[None, :]
+                enough = valid & exceeded(so_far, tau, C_OUT, NORM)
                 tl.store(value + address, new, mask=enough[:, None] & own_valid[None, :])
-                tl.store(kept + cells, new, mask=(valid & ~enough)[:, None])
-            total = so_far
-            finishes, finished = first_block, last_block
-            if members > 1:
-                lane_row = exchange + part * BLOCK_M + slots
-                tl.store(lane_row, so_far)
-                tl.store(lane_row + BLOCKS * BLOCK_M, at_once.to(tl.float32))
+                last = block == last_block - 1
+                if last & (members > 1):
+                    lane_row = exchange + part * BLOCK_M + slots
+                    kept_row = lane_row + BLOCKS * BLOCK_M
+                    counter = arrivals + tl.load(first_counter) + share * TEAM + tile
+                    tl.store(lane_row, so_far)
+                    # Nothing of this member's is for others to commit, unless it leaves.
+                    tl.store(kept_row, tl.zeros((BLOCK_M,), tl.float32))
+                    tl.debug_barrier()
+                    seen = tl.atomic_add(counter, 1, sem="acq_rel") + 1
+                    came_last = seen % LEFT == members
+                    looked = 0
+                    while (seen % LEFT < members) & (looked < PATIENCE):
+                        seen = tl.atomic_add(counter, 0, sem="acquire")
+                        looked += 1
+                    if seen % LEFT < members:
+                        tl.store(kept + cells, new, mask=(valid & ~enough)[:, None])
+                        tl.store(kept_row, tl.where(enough, at_once, block + 1).to(tl.float32))
+                        tl.debug_barrier()
+                        seen = _leave(counter, seen, members)
+                    tl.debug_barrier()
+                    norms_of_lanes = tl.load(
+                        exchange + all_lanes[:, None] * BLOCK_M + slots[None, :],
+                        mask=(all_lanes < members)[:, None] & (slots[None, :] >= 0),
+                        other=0.0,
+                        volatile=True,
+                    )
+                    # Not all have come where this member has left: then the others decide.
+                    so_far = tl.sum(norms_of_lanes, axis=0)
+                    here = tl.zeros_like(slots) + seen % LEFT == members
+                    now = valid & ~enough & here & exceeded(so_far, tau, C_OUT, NORM)
+                    tl.store(value + address, new, mask=now[:, None] & own_valid[None, :])
+                elif ~last:
+                    at_once = tl.where(enough, at_once, block + 1)
+                    tl.store(kept + cells, new, mask=(valid & ~enough)[:, None])
+            here = tl.zeros_like(slots) + seen % LEFT == members
+            passed = valid & here & exceeded(so_far, tau, C_OUT, NORM)
+            tl.store(mask + out_pixel, passed, mask=valid & here)
             tl.debug_barrier()
-            if members > 1:
-                counter = arrivals + tl.load(first_counter) + share * TEAM + tile
-                seen, came_last = _arrive(counter, members, PATIENCE)
-                tl.debug_barrier()
-                all_lanes = tl.arange(0, LANES)
-                lane_cells = exchange + all_lanes[:, None] * BLOCK_M + slots[None, :]
-                here = tl.load(
-                    lane_cells,
-                    mask=(all_lanes < members)[:, None] & (slots[None, :] >= 0),
-                    other=0.0,
-                    volatile=True,
-                )
-                total = tl.sum(here, axis=0)
-                if seen != members:
-                    # Some have left, and the last to come finishes for all.
-                    finishes, finished = 0, tl.where(came_last, BLOCKS, 0)
-            passed = valid & exceeded(total, tau, C_OUT, NORM)
-            tl.store(mask + out_pixel, passed, mask=valid & (finished + tl.zeros_like(slots) > 0))
+            # Its own blocks before the last; or if some have left, the last to come does theirs, too.
+            finishes, finished = first_block, last_block - 1
+            if came_last & (seen >= LEFT):
+                finishes, finished = 0, BLOCKS
             for block in range(finishes, finished):
+                lane_of = ((block + 1) * members - 1) // BLOCKS
                 late = at_once > block
-                if members > 1:
-                    lane_of = ((block + 1) * members - 1) // BLOCKS
+                if lane_of != part:
                     theirs = exchange + (BLOCKS + lane_of) * BLOCK_M + slots
                     late = tl.load(theirs, volatile=True) > block
                 within_group = block % GROUP_BLOCKS * BLOCK_N + columns
