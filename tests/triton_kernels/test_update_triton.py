@@ -1,6 +1,8 @@
 """What is peculiar to the Triton kernels: selection, limits, networks, the entry."""
 
+import dataclasses
 import importlib.metadata
+import json
 import types
 from typing import Any
 
@@ -286,8 +288,7 @@ def test_a_table_goes_before_the_rule(tmp_path, monkeypatch):
     shape = SHAPES[1]
     chosen = cut(shape, TILES[-1], 64)
     table = tmp_path / "table.json"
-    entry = {name: getattr(chosen, name) for name in chosen.__dataclass_fields__}
-    table.write_text('{"convolutions": ' + f'{{"{shape.key}": {entry}}}}}'.replace("'", '"'))
+    table.write_text(json.dumps({"convolutions": {shape.key: dataclasses.asdict(chosen)}}))
     assert chosen != rule(shape)
     monkeypatch.setenv(configuration.TABLE_VARIABLE, str(table))
     assert configuration.choose_convolution_config(shape) == chosen
