@@ -58,6 +58,7 @@ class ConvolutionConfig:
         block_k: of the sum over the kernel, in one step.
         shares: into which the output's pixels are divided.
         team: programs that compute a share together.
+        listed: whether a kernel of its own lists the pixels, for one share that all compute.
         split: whether programs that share a tile tell each other sums, of which each may have a
             part; else norms, of the channels that each has.
         run: neighbouring pixels that belong to one share, a multiple of eight.
@@ -70,6 +71,7 @@ class ConvolutionConfig:
     block_k: int
     shares: int
     team: int
+    listed: bool
     split: bool
     run: int
     num_warps: int
@@ -174,7 +176,9 @@ TILES = (
 )  # fmt: skip
 
 
-def cut(shape: ConvolutionShape, tile: Tile, share_pixels: int) -> ConvolutionConfig:
+def cut(
+    shape: ConvolutionShape, tile: Tile, share_pixels: int, listed: bool = False
+) -> ConvolutionConfig:
     """Such tiles, and as many programs as the GPU has room for at a time.
 
     Args:
@@ -182,6 +186,7 @@ def cut(shape: ConvolutionShape, tile: Tile, share_pixels: int) -> ConvolutionCo
         tile: of a program.
         share_pixels: about how many pixels make a share. All members of a team look at all of
             them; but large shares have few tiles that are not full.
+        listed: whether the pixels are listed before, for all programs, in one share.
     """
     block_k = 32 if shape.itemsize == 4 or shape.group_channels < 16 else 64
     if shape.groups > 1:
@@ -191,6 +196,8 @@ def cut(shape: ConvolutionShape, tile: Tile, share_pixels: int) -> ConvolutionCo
         block_k //= 2
     programs = tile.programs * shape.multiprocessors
     team = min(max(programs * share_pixels // shape.pixels, 1), programs)
+    if listed:
+        team = programs
     step_bytes = (tile.block_m + tile.block_n) * block_k * shape.itemsize
     # More stages bring nothing: the second-level cache has no more to give.
     num_stages = 4 if step_bytes <= 16 << 10 else 3
@@ -206,6 +213,7 @@ def cut(shape: ConvolutionShape, tile: Tile, share_pixels: int) -> ConvolutionCo
         block_k=block_k,
         shares=programs // team,
         team=team,
+        listed=listed,
         split=shape.group_features <= length and parts > 1,
         # Long runs are read in one go, short ones spread what has changed more evenly.
         run=32 if owned >= 4096 else 8,

@@ -12,6 +12,7 @@ from .configuration import MIN_STEPS, ConvolutionConfig
 from .convolution_kernel import convolution_kernel
 from .interpreter import interpreting
 from .launch import launch
+from .reach_kernel import list_kernel
 
 MAX_KERNEL = 31
 """Rows and columns of a kernel: a program keeps a bit for each of them."""
@@ -19,6 +20,8 @@ FINISHED = 32
 """Numbers that a thread finishes at a time, of a tile that a team computed."""
 LOADED = 128
 """Parts of their sums that it loads for them at a time, at most."""
+LISTED_WORDS = 256
+"""Words of four pixels that a program lists, where a kernel of its own does it."""
 PATIENCE = 256
 """Looks, of a microsecond each, that a program takes at whether its team is complete."""
 
@@ -112,7 +115,8 @@ def convolve(
     _, out_height, out_width, features = value.shape
     pixels = streams * math.prod(lattice.size)
     words = _in_words(window, lattice, in_width, candidates_given or other_mask is not None)
-    run = _run(kernel, window, groups, in_width, words and config.team == 1, config)
+    pairs = words and (config.team == 1 or config.listed)
+    run = _run(kernel, window, groups, in_width, pairs, config)
     weights, taps, tap_length = _packed(kernel, groups, run, config)
     pack = run.pack if run else 1
     block_m, block_n = config.block_m // pack, config.block_n * pack
@@ -129,19 +133,66 @@ def convolve(
         norms = (config.shares, places, 2, blocks, block_m) if blocks > 1 else norms
         partial_sums = partial_sums if blocks > 1 else (1,)
     shapes = {
-        "pixel_list": jax.ShapeDtypeStruct((config.shares * config.team, owned), jnp.int32),
+        "pixel_list": jax.ShapeDtypeStruct(
+            (1,) if config.listed else (config.shares * config.team, owned), jnp.int32
+        ),
         "partial_sums": jax.ShapeDtypeStruct(partial_sums, jnp.float32 if sums else value.dtype),
         "norms": jax.ShapeDtypeStruct(norms, jnp.float32),
     }
-    arrivals, first_counter = counters.array, counters.first
-    if config.team > 1:
-        needed = config.shares * config.team
+    arrivals, first_counter, own = counters.array, counters.first, True
+    if config.team > 1 or config.listed:
+        needed = config.shares * config.team + config.listed
         if needed > counters.number:
-            arrivals, first_counter = jnp.zeros(needed, jnp.int32), 0
+            arrivals, first_counter, own = jnp.zeros(needed, jnp.int32), 0, False
     finish_n = 1 << (width - 1).bit_length()
     threads = 32 * config.num_warps
     finish_m = max(min(block_m // 8, FINISHED * threads // finish_n), 1)
     at_once = max(min(LOADED * threads // (finish_m * finish_n), max_ways), 1)
+    where = {
+        "pixels": pixels,
+        "LATTICE_HEIGHT": lattice.size[0],
+        "LATTICE_WIDTH": lattice.size[1],
+        "OUT_HEIGHT": out_height,
+        "OUT_WIDTH": out_width,
+        "IN_HEIGHT": in_height,
+        "IN_WIDTH": in_width,
+        "row_offset": lattice.offset[0],
+        "column_offset": lattice.offset[1],
+        **window.constants(),
+        "OUT_STRIDE_HEIGHT": lattice.strides[0],
+        "OUT_STRIDE_WIDTH": lattice.strides[1],
+        "CANDIDATES_GIVEN": candidates_given,
+        "HAS_OTHER_MASK": other_mask is not None,
+        "WORDS": words,
+        "PACK": pack,
+    }
+    # An array, so that all updates of one shape have the same kernels.
+    first = jnp.array([first_counter], jnp.int32)
+    given_list = candidates
+    if config.listed:
+        block = LISTED_WORDS if words else 4 * LISTED_WORDS
+        listing = {
+            "candidates": candidates,
+            "other_mask": candidates if other_mask is None else other_mask,
+            "first_counter": first,
+            "arrivals": arrivals,
+        }
+        made = {"pixel_list": jax.ShapeDtypeStruct((pixels,), jnp.int32)}
+        if mask is None:
+            made = {"mask": jax.ShapeDtypeStruct(value.shape[:3], jnp.bool_), **made}
+        else:
+            listing["mask"] = mask
+        results = launch(
+            list_kernel,
+            (-(-pixels // (4 * LISTED_WORDS)),),
+            listing,
+            made,
+            ("arrivals",) if mask is None else ("arrivals", "mask"),
+            where | {"counter": config.team, "LIST_BLOCK": block},
+            num_warps=4,
+            num_stages=1,
+        )
+        arrivals, mask, given_list = results["arrivals"], results["mask"], results["pixel_list"]
     operands = {
         "x": x,
         "weights": weights,
@@ -150,8 +201,8 @@ def convolve(
         **epilogue.affine.operands(threshold),
         "other": threshold if epilogue.other is None else epilogue.other,
         "threshold": threshold,
-        # An array, so that all updates of one shape have the same kernel.
-        "first_counter": jnp.array([first_counter], jnp.int32),
+        "first_counter": first,
+        "given_list": given_list,
         "value": value,
         "arrivals": arrivals,
     }
@@ -168,16 +219,9 @@ def convolve(
         operands,
         shapes,
         updated,
-        {
-            "pixels": pixels,
-            "LATTICE_HEIGHT": lattice.size[0],
-            "LATTICE_WIDTH": lattice.size[1],
-            "OUT_HEIGHT": out_height,
-            "OUT_WIDTH": out_width,
-            "IN_HEIGHT": in_height,
-            "IN_WIDTH": in_width,
-            "row_offset": lattice.offset[0],
-            "column_offset": lattice.offset[1],
+        where
+        | {
+            "LISTED": config.listed,
             "shares": config.shares,
             "owned": owned,
             "steps": steps,
@@ -189,17 +233,11 @@ def convolve(
             "C_IN": channels,
             "C_OUT": features,
             "GROUPS": groups,
-            **window.constants(),
-            "OUT_STRIDE_HEIGHT": lattice.strides[0],
-            "OUT_STRIDE_WIDTH": lattice.strides[1],
             "TAPS": taps,
             "TAP_LENGTH": tap_length,
             "RUNS": run is not None,
             "RUN_STRIDE": run.stride if run else 0,
             "RUN_LEAD": run.lead if run else 0,
-            "PACK": pack,
-            "CANDIDATES_GIVEN": candidates_given,
-            "HAS_OTHER_MASK": other_mask is not None,
             **epilogue.affine.constants(),
             "OTHER": other_kind,
             "POINTWISE": epilogue.pointwise,
@@ -221,14 +259,13 @@ def convolve(
             "PATIENCE": 0 if interpreting() else PATIENCE,
             "COMPILED": not interpreting(),
             "RUN": config.run,
-            "WORDS": words,
             "LIST_BLOCK": _list_block(owned, words, config.num_warps),
         },
         config.num_warps,
         config.num_stages,
     )
-    kept = arrivals is counters.array and config.team > 1
-    return results["value"], results["mask"], results["arrivals"] if kept else counters.array
+    arrivals = results.get("arrivals", arrivals)
+    return results["value"], results["mask"], arrivals if own else counters.array
 
 
 def _places(tiles: int, team: int, blocks: int) -> int:

@@ -326,6 +326,7 @@ def convolution_kernel(
     other,
     threshold,
     first_counter,
+    given_list,
     value,
     arrivals,
     mask,
@@ -368,6 +369,7 @@ def convolution_kernel(
     RUN_STRIDE: tl.constexpr,
     RUN_LEAD: tl.constexpr,
     PACK: tl.constexpr,
+    LISTED: tl.constexpr,
     CANDIDATES_GIVEN: tl.constexpr,
     HAS_OTHER_MASK: tl.constexpr,
     HAS_SCALE: tl.constexpr,
@@ -407,7 +409,9 @@ def convolution_kernel(
         other_mask    [N, H, W]
         value         [N, H, W, C_OUT]
         first_counter [1]
-        arrivals      of which [shares, TEAM] from first_counter on are its own, and zero before
+        given_list    [N · H · W], with LISTED: what `list_kernel` has listed, for one share
+        arrivals      of which [shares, TEAM] from first_counter on are its own, and zero before;
+                      with LISTED the next one is how many are listed
         mask          [N, H, W]
         pixel_list    [shares · TEAM, owned]
         partial_sums  [shares, PLACES, BLOCK_M, BLOCKS · BLOCK_N], float32 with SUMS, else of the
@@ -421,44 +425,49 @@ def convolution_kernel(
     member = tl.program_id(0) % TEAM
     tau = tl.load(threshold)
 
-    # A list for each member: all would write to the same memory at the same time.
-    listed = pixel_list + tl.program_id(0) * owned
-    count = list_active(
-        candidates,
-        other_mask,
-        mask,
-        listed,
-        share,
-        shares,
-        owned,
-        pixels,
-        member == 0,
-        row_offset,
-        column_offset,
-        LATTICE_HEIGHT,
-        LATTICE_WIDTH,
-        OUT_HEIGHT,
-        OUT_WIDTH,
-        IN_HEIGHT,
-        IN_WIDTH,
-        KERNEL_HEIGHT,
-        KERNEL_WIDTH,
-        STRIDE_HEIGHT,
-        STRIDE_WIDTH,
-        PAD_TOP,
-        PAD_LEFT,
-        DILATION_HEIGHT,
-        DILATION_WIDTH,
-        OUT_STRIDE_HEIGHT,
-        OUT_STRIDE_WIDTH,
-        CANDIDATES_GIVEN,
-        HAS_OTHER_MASK,
-        RUN,
-        WORDS,
-        PACK,
-        LIST_BLOCK,
-    )
-    tl.debug_barrier()
+    if LISTED:
+        listed = given_list
+        # The last of its counters, in which `list_kernel` has counted.
+        count = tl.load(arrivals + tl.load(first_counter) + TEAM)
+    else:
+        # A list for each member: all would write to the same memory at the same time.
+        listed = pixel_list + tl.program_id(0) * owned
+        count = list_active(
+            candidates,
+            other_mask,
+            mask,
+            listed,
+            share,
+            shares,
+            owned,
+            pixels,
+            member == 0,
+            row_offset,
+            column_offset,
+            LATTICE_HEIGHT,
+            LATTICE_WIDTH,
+            OUT_HEIGHT,
+            OUT_WIDTH,
+            IN_HEIGHT,
+            IN_WIDTH,
+            KERNEL_HEIGHT,
+            KERNEL_WIDTH,
+            STRIDE_HEIGHT,
+            STRIDE_WIDTH,
+            PAD_TOP,
+            PAD_LEFT,
+            DILATION_HEIGHT,
+            DILATION_WIDTH,
+            OUT_STRIDE_HEIGHT,
+            OUT_STRIDE_WIDTH,
+            CANDIDATES_GIVEN,
+            HAS_OTHER_MASK,
+            RUN,
+            WORDS,
+            PACK,
+            LIST_BLOCK,
+        )
+        tl.debug_barrier()
 
     TAP_BLOCKS: tl.constexpr = (TAP_LENGTH + BLOCK_K - 1) // BLOCK_K
     GROUP_BLOCKS: tl.constexpr = BLOCKS // GROUPS
@@ -585,9 +594,9 @@ def convolution_kernel(
             )
         elif not SUMS:
             # Each member has some of the channels of a tile, or a tile of its own. What has changed
-            # in them is committed at once where it is enough. Where it is not, it depends on further
-            # channels: the last block stays in registers until all are known, others are kept in
-            # memory, and so is the last one if the other members take too long.
+            # in them is committed at once where it is enough. Where it is not, it depends on the
+            # other channels: the last block stays in registers until all are known, others are
+            # kept in memory, and so is the last one if the other members take too long.
             place = member
             if TEAM > 1:
                 place = tl.where(members > 1, tile, member)
@@ -730,7 +739,7 @@ def convolution_kernel(
             passed = valid & here & exceeded(so_far, tau, C_OUT, NORM)
             tl.store(mask + out_pixel, passed, mask=valid & here)
             tl.debug_barrier()
-            # Its own blocks before the last; or if some have left, the last to come does theirs, too.
+            # Its own blocks before the last; and if some have left, the last to come does theirs.
             finishes, finished = first_block, last_block - 1
             if came_last & (seen >= LEFT):
                 finishes, finished = 0, BLOCKS

@@ -83,6 +83,129 @@ def words_reached(
 
 
 @triton.jit
+def _active(
+    candidates,
+    other_mask,
+    word,
+    valid,
+    row_offset,
+    column_offset,
+    LATTICE_HEIGHT: tl.constexpr,
+    LATTICE_WIDTH: tl.constexpr,
+    OUT_HEIGHT: tl.constexpr,
+    OUT_WIDTH: tl.constexpr,
+    IN_HEIGHT: tl.constexpr,
+    IN_WIDTH: tl.constexpr,
+    KERNEL_HEIGHT: tl.constexpr,
+    KERNEL_WIDTH: tl.constexpr,
+    STRIDE_HEIGHT: tl.constexpr,
+    STRIDE_WIDTH: tl.constexpr,
+    PAD_TOP: tl.constexpr,
+    PAD_LEFT: tl.constexpr,
+    DILATION_HEIGHT: tl.constexpr,
+    DILATION_WIDTH: tl.constexpr,
+    OUT_STRIDE_HEIGHT: tl.constexpr,
+    OUT_STRIDE_WIDTH: tl.constexpr,
+    CANDIDATES_GIVEN: tl.constexpr,
+    HAS_OTHER_MASK: tl.constexpr,
+    WORDS: tl.constexpr,
+    PACK: tl.constexpr,
+):
+    """Which of these pixels, or words of four pixels, can have changed.
+
+    With a PACK of two, which needs WORDS, pairs of neighbours are listed of which one can have
+    changed, and with each, in the two lowest bits, which of them.
+
+    Returns:
+        For each pixel, or pair: what to list, whether to list it, and its place among those of the
+        block; how many each word has; and the pixels' places in the mask, and which are not
+        computed.
+    """
+    WORD: tl.constexpr = 4 if WORDS else 1
+    stream, row, column = split_pixel(word, LATTICE_HEIGHT, LATTICE_WIDTH // WORD)
+    _, _, out_pixel = lattice_pixel(
+        stream,
+        row,
+        column * WORD,
+        row_offset,
+        column_offset,
+        OUT_HEIGHT,
+        OUT_WIDTH,
+        OUT_STRIDE_HEIGHT,
+        OUT_STRIDE_WIDTH,
+    )
+    if WORDS:
+        words = candidates.to(tl.pointer_type(tl.uint32))
+        if CANDIDATES_GIVEN:
+            reached = tl.load(words + word, mask=valid, other=0)
+        else:
+            reached = words_reached(
+                words,
+                stream,
+                row,
+                column,
+                valid,
+                IN_HEIGHT,
+                IN_WIDTH // 4,
+                KERNEL_HEIGHT,
+                KERNEL_WIDTH,
+                STRIDE_HEIGHT,
+                STRIDE_WIDTH,
+                PAD_TOP,
+                PAD_LEFT,
+                DILATION_HEIGHT,
+            )
+        if HAS_OTHER_MASK:
+            other_words = other_mask.to(tl.pointer_type(tl.uint32))
+            reached = reached | tl.load(other_words + word, mask=valid, other=0)
+        bytes_of_word = tl.arange(0, 4)
+        active = ((reached[:, None] >> (8 * bytes_of_word)[None, :]) & 1) != 0
+        entry = word[:, None] * 4 + bytes_of_word[None, :]
+        if PACK == 2:
+            pairs = tl.arange(0, 2)
+            pair = (reached[:, None] >> (16 * pairs)[None, :]).to(tl.int32)
+            pair = (pair & 1) | ((pair >> 7) & 2)
+            entry = (word[:, None] * 2 + pairs[None, :]) << 2 | pair
+            active = pair != 0
+            reached = (reached | (reached >> 8)) & 0x00010001
+            reached = reached | (reached << 8)
+        cleared = ((reached[:, None] >> (8 * bytes_of_word)[None, :]) & 1) == 0
+        in_word = tl.cumsum(active.to(tl.int32), 1) - active.to(tl.int32)
+        number = tl.sum(active.to(tl.int32), axis=1)
+        place = (tl.cumsum(number, 0) - number)[:, None] + in_word
+        out_pixel = out_pixel[:, None] + (bytes_of_word * OUT_STRIDE_WIDTH)[None, :]
+        cleared = cleared & valid[:, None]
+    else:
+        if CANDIDATES_GIVEN:
+            active = tl.load(candidates + out_pixel, mask=valid, other=False)
+        else:
+            active = window_reached(
+                candidates,
+                stream,
+                row,
+                column,
+                valid,
+                IN_HEIGHT,
+                IN_WIDTH,
+                KERNEL_HEIGHT,
+                KERNEL_WIDTH,
+                STRIDE_HEIGHT,
+                STRIDE_WIDTH,
+                PAD_TOP,
+                PAD_LEFT,
+                DILATION_HEIGHT,
+                DILATION_WIDTH,
+            )
+        if HAS_OTHER_MASK:
+            active = active | tl.load(other_mask + out_pixel, mask=valid, other=False)
+        number = active.to(tl.int32)
+        place = tl.cumsum(number, 0) - number
+        entry = word
+        cleared = valid & ~active
+    return entry, active, place, number, out_pixel, cleared
+
+
+@triton.jit
 def list_active(
     candidates,
     other_mask,
@@ -121,8 +244,7 @@ def list_active(
     """Lists a share's pixels to compute, and clears the mask of the others.
 
     With WORDS four neighbours at a time, else one by one, for any width and any window. With a
-    PACK of two, which needs WORDS, pairs of neighbours are listed of which one can have changed,
-    and with each, in the two lowest bits, which of them.
+    PACK, pairs of neighbours (see `_active`).
 
     Returns:
         How many are listed.
@@ -137,88 +259,114 @@ def list_active(
         turn = own // OWN_RUN
         word = (turn * shares + (share + turn) % shares) * OWN_RUN + own % OWN_RUN
         valid = (own < owned // WORD) & (word < pixels // WORD)
-        stream, row, column = split_pixel(word, LATTICE_HEIGHT, LATTICE_WIDTH // WORD)
-        _, _, out_pixel = lattice_pixel(
-            stream,
-            row,
-            column * WORD,
+        entry, active, place, number, out_pixel, cleared = _active(
+            candidates,
+            other_mask,
+            word,
+            valid,
             row_offset,
             column_offset,
+            LATTICE_HEIGHT,
+            LATTICE_WIDTH,
             OUT_HEIGHT,
             OUT_WIDTH,
+            IN_HEIGHT,
+            IN_WIDTH,
+            KERNEL_HEIGHT,
+            KERNEL_WIDTH,
+            STRIDE_HEIGHT,
+            STRIDE_WIDTH,
+            PAD_TOP,
+            PAD_LEFT,
+            DILATION_HEIGHT,
+            DILATION_WIDTH,
             OUT_STRIDE_HEIGHT,
             OUT_STRIDE_WIDTH,
+            CANDIDATES_GIVEN,
+            HAS_OTHER_MASK,
+            WORDS,
+            PACK,
         )
-        if WORDS:
-            words = candidates.to(tl.pointer_type(tl.uint32))
-            if CANDIDATES_GIVEN:
-                reached = tl.load(words + word, mask=valid, other=0)
-            else:
-                reached = words_reached(
-                    words,
-                    stream,
-                    row,
-                    column,
-                    valid,
-                    IN_HEIGHT,
-                    IN_WIDTH // 4,
-                    KERNEL_HEIGHT,
-                    KERNEL_WIDTH,
-                    STRIDE_HEIGHT,
-                    STRIDE_WIDTH,
-                    PAD_TOP,
-                    PAD_LEFT,
-                    DILATION_HEIGHT,
-                )
-            if HAS_OTHER_MASK:
-                other_words = other_mask.to(tl.pointer_type(tl.uint32))
-                reached = reached | tl.load(other_words + word, mask=valid, other=0)
-            bytes_of_word = tl.arange(0, 4)
-            active = ((reached[:, None] >> (8 * bytes_of_word)[None, :]) & 1) != 0
-            entry = word[:, None] * 4 + bytes_of_word[None, :]
-            if PACK == 2:
-                pairs = tl.arange(0, 2)
-                pair = (reached[:, None] >> (16 * pairs)[None, :]).to(tl.int32)
-                pair = (pair & 1) | ((pair >> 7) & 2)
-                entry = (word[:, None] * 2 + pairs[None, :]) << 2 | pair
-                active = pair != 0
-                reached = (reached | (reached >> 8)) & 0x00010001
-                reached = reached | (reached << 8)
-            cleared = ((reached[:, None] >> (8 * bytes_of_word)[None, :]) & 1) == 0
-            in_word = tl.cumsum(active.to(tl.int32), 1) - active.to(tl.int32)
-            number = tl.sum(active.to(tl.int32), axis=1)
-            place = (count + tl.cumsum(number, 0) - number)[:, None] + in_word
-            out_pixel = out_pixel[:, None] + (bytes_of_word * OUT_STRIDE_WIDTH)[None, :]
-            cleared = cleared & valid[:, None]
-        else:
-            if CANDIDATES_GIVEN:
-                active = tl.load(candidates + out_pixel, mask=valid, other=False)
-            else:
-                active = window_reached(
-                    candidates,
-                    stream,
-                    row,
-                    column,
-                    valid,
-                    IN_HEIGHT,
-                    IN_WIDTH,
-                    KERNEL_HEIGHT,
-                    KERNEL_WIDTH,
-                    STRIDE_HEIGHT,
-                    STRIDE_WIDTH,
-                    PAD_TOP,
-                    PAD_LEFT,
-                    DILATION_HEIGHT,
-                    DILATION_WIDTH,
-                )
-            if HAS_OTHER_MASK:
-                active = active | tl.load(other_mask + out_pixel, mask=valid, other=False)
-            number = active.to(tl.int32)
-            place = count + tl.cumsum(number, 0) - number
-            entry = word
-            cleared = valid & ~active
-        tl.store(listed + place, entry, mask=active)
+        tl.store(listed + count + place, entry, mask=active)
         if leader:
             tl.store(mask + out_pixel, tl.zeros_like(cleared), mask=cleared)
         count += tl.sum(number)
     return count
+
+
+@triton.jit
+def list_kernel(
+    candidates,
+    other_mask,
+    first_counter,
+    arrivals,
+    mask,
+    pixel_list,
+    pixels,
+    row_offset,
+    column_offset,
+    counter,
+    LATTICE_HEIGHT: tl.constexpr,
+    LATTICE_WIDTH: tl.constexpr,
+    OUT_HEIGHT: tl.constexpr,
+    OUT_WIDTH: tl.constexpr,
+    IN_HEIGHT: tl.constexpr,
+    IN_WIDTH: tl.constexpr,
+    KERNEL_HEIGHT: tl.constexpr,
+    KERNEL_WIDTH: tl.constexpr,
+    STRIDE_HEIGHT: tl.constexpr,
+    STRIDE_WIDTH: tl.constexpr,
+    PAD_TOP: tl.constexpr,
+    PAD_LEFT: tl.constexpr,
+    DILATION_HEIGHT: tl.constexpr,
+    DILATION_WIDTH: tl.constexpr,
+    OUT_STRIDE_HEIGHT: tl.constexpr,
+    OUT_STRIDE_WIDTH: tl.constexpr,
+    CANDIDATES_GIVEN: tl.constexpr,
+    HAS_OTHER_MASK: tl.constexpr,
+    WORDS: tl.constexpr,
+    PACK: tl.constexpr,
+    LIST_BLOCK: tl.constexpr,
+):
+    """Lists all pixels to compute, for all programs of a convolution, and clears the others' mask.
+
+    Grid: blocks of LIST_BLOCK pixels, or words of four. Shapes: candidates [N, IN_HEIGHT, IN_WIDTH]
+    or [N, H, W] if given, other_mask and mask [N, H, W], first_counter [1], arrivals, whose number
+    first_counter + counter, zero before, becomes the count, and pixel_list [pixels].
+    """
+    WORD: tl.constexpr = 4 if WORDS else 1
+    word = tl.program_id(0) * LIST_BLOCK + tl.arange(0, LIST_BLOCK)
+    valid = word < pixels // WORD
+    entry, active, place, number, out_pixel, cleared = _active(
+        candidates,
+        other_mask,
+        word,
+        valid,
+        row_offset,
+        column_offset,
+        LATTICE_HEIGHT,
+        LATTICE_WIDTH,
+        OUT_HEIGHT,
+        OUT_WIDTH,
+        IN_HEIGHT,
+        IN_WIDTH,
+        KERNEL_HEIGHT,
+        KERNEL_WIDTH,
+        STRIDE_HEIGHT,
+        STRIDE_WIDTH,
+        PAD_TOP,
+        PAD_LEFT,
+        DILATION_HEIGHT,
+        DILATION_WIDTH,
+        OUT_STRIDE_HEIGHT,
+        OUT_STRIDE_WIDTH,
+        CANDIDATES_GIVEN,
+        HAS_OTHER_MASK,
+        WORDS,
+        PACK,
+    )
+    tl.store(mask + out_pixel, tl.zeros_like(cleared), mask=cleared)
+    total = tl.sum(number)
+    if total > 0:
+        start = tl.atomic_add(arrivals + tl.load(first_counter) + counter, total, sem="relaxed")
+        tl.store(pixel_list + start + place, entry, mask=active)

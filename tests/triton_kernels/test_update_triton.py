@@ -118,7 +118,7 @@ def test_maps_that_need_64_bits(name, monkeypatch):
 )
 def test_teams(name, shares, team, split):
     """Tiles whose sums, and channels, are divided between programs."""
-    config = ConvolutionConfig(16, 16, 16, shares, team, split, 8, 4, 1)
+    config = ConvolutionConfig(16, 16, 16, shares, team, listed, split, 8, 4, 1)
     with update_triton.configured(config):
         test_update.check(BY_NAME[name], "triton", "rms", "float32")
 
