@@ -106,21 +106,31 @@ def test_maps_that_need_64_bits(name, monkeypatch):
 
 @pytest.mark.parametrize("split", [True, False], ids=["split", "whole"])
 @pytest.mark.parametrize(
-    ("name", "shares", "team"),
+    ("name", "shares", "team", "listed"),
     [
-        ("resnet_stage1_3x3", 2, 3),
-        ("grouped_3x3", 1, 8),
-        ("valid_5x3", 3, 2),
-        ("one_row", 1, 3),
-        ("bottleneck_1x1_residual", 1, 5),
-        ("bottleneck_1x1_residual", 4, 1),
+        ("resnet_stage1_3x3", 2, 3, False),
+        ("grouped_3x3", 1, 8, False),
+        ("valid_5x3", 3, 2, False),
+        ("one_row", 1, 3, False),
+        ("bottleneck_1x1_residual", 1, 5, False),
+        ("bottleneck_1x1_residual", 4, 1, False),
+        ("grouped_3x3", 1, 8, True),
+        ("valid_5x3", 1, 2, True),
+        ("bottleneck_1x1_residual", 1, 5, True),
+        ("transposed_2x2", 1, 3, True),
     ],
 )
-def test_teams(name, shares, team, split):
+def test_teams(name, shares, team, listed, split):
     """Tiles whose sums, and channels, are divided between programs."""
     config = ConvolutionConfig(16, 16, 16, shares, team, listed, split, 8, 4, 1)
     with update_triton.configured(config):
         test_update.check(BY_NAME[name], "triton", "rms", "float32")
+
+
+def test_pairs_of_pixels_from_a_list():
+    config = ConvolutionConfig(64, 64, 32, 1, 4, True, False, 8, 4, 1)
+    with update_triton.configured(config):
+        test_update.check(BY_NAME["resnet_stem_7x7_stride2"], "triton", "max", "float32")
 
 
 def test_a_delta_tensor_is_a_map_and_a_mask():
@@ -312,3 +322,32 @@ def test_precision(precision, word):
     assert update_triton._precision(precision) == word
     with jax.default_matmul_precision("float32"):
         assert update_triton._precision(None) == "tf32x3"
+
+
+@pytest.mark.parametrize("dilation", [1, 3])
+@pytest.mark.parametrize("norm", ["max", "l2", "rms"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_frames_of_bytes_are_read_in_words(dtype, norm, dilation):
+    """Four pixels of three channels at a time, as pixel by pixel in floating point."""
+    rng = np.random.default_rng(0)
+    frame = rng.integers(0, 256, (2, 10, 12, 3), np.uint8)
+    factor, offset = jnp.array([0.017, 0.0175, 0.0174]), jnp.array([2.1, 2.0, 1.8])
+    cached = frame * np.asarray(factor) - np.asarray(offset) + rng.normal(0, 0.08, frame.shape)
+    cached[0, 0, :3], cached[0, 1, 1, 2] = np.inf, np.nan
+    for present in (None, jnp.asarray(rng.random(frame.shape[:3]) < 0.5)):
+        (value, mask), (expected, expected_mask) = (
+            sparsify.enter_frame(
+                jnp.asarray(frame, kind),
+                factor,
+                offset,
+                present,
+                jnp.asarray(cached, dtype),
+                jnp.array([0.1]),
+                norm,
+                dilation,
+            )
+            for kind in (jnp.uint8, jnp.float32)
+        )
+        np.testing.assert_array_equal(mask, expected_mask)
+        np.testing.assert_array_equal(np.float32(value), np.float32(expected))
+        assert 0.05 < np.asarray(mask).mean() < (0.95 if dilation == 1 else 1.01)
