@@ -1,4 +1,7 @@
-"""The Triton kernels on a GPU: run by hand, `pytest -m gpu`."""
+"""The Triton kernels on a GPU: run by hand, `pytest -m gpu -n 6`.
+
+Fourteen processes at a time were too many for one GPU: tests failed that pass by themselves.
+"""
 
 import math
 import re
