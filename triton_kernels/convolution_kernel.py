@@ -206,83 +206,42 @@ def _computed(
 
 @triton.jit
 def _commit(
-    sums,
-    stream,
-    row,
-    column,
+    new,
+    address,
+    parts,
+    out_pixel,
     listed,
     active,
-    channel,
     channel_valid,
     value,
     mask,
-    scale,
-    shift,
-    mean,
-    variance,
-    other,
     tau,
-    row_offset,
-    column_offset,
-    other_stream_stride,
-    other_row_stride,
-    other_column_stride,
-    other_channel_stride,
-    OUT_HEIGHT: tl.constexpr,
-    OUT_WIDTH: tl.constexpr,
     C_OUT: tl.constexpr,
-    OUT_STRIDE_HEIGHT: tl.constexpr,
-    OUT_STRIDE_WIDTH: tl.constexpr,
-    HAS_SCALE: tl.constexpr,
-    HAS_SHIFT: tl.constexpr,
-    EPSILON: tl.constexpr,
-    OTHER: tl.constexpr,
-    POINTWISE: tl.constexpr,
     NORM: tl.constexpr,
-    WIDE: tl.constexpr,
 ):
-    """Applies the tail to pixels with all their channels, compares, and commits what changed.
+    """Commits of what `_computed` returned, for pixels with all their channels, what changed.
 
     Of the pixels that are listed, some may have been computed only with their neighbours: those
     that are not active stay as they are.
     """
-    new, address, parts, out_pixel = _computed(
-        sums,
-        stream,
-        row,
-        column,
-        active,
-        channel,
-        channel_valid,
-        value,
-        scale,
-        shift,
-        mean,
-        variance,
-        other,
-        tau,
-        row_offset,
-        column_offset,
-        other_stream_stride,
-        other_row_stride,
-        other_column_stride,
-        other_channel_stride,
-        OUT_HEIGHT,
-        OUT_WIDTH,
-        C_OUT,
-        OUT_STRIDE_HEIGHT,
-        OUT_STRIDE_WIDTH,
-        HAS_SCALE,
-        HAS_SHIFT,
-        EPSILON,
-        OTHER,
-        POINTWISE,
-        NORM,
-        WIDE,
-    )
     passed = active & exceeded(parts, tau, C_OUT, NORM)
     tl.store(value + address, new, mask=passed[:, None] & channel_valid[None, :])
     tl.store(mask + out_pixel, passed, mask=listed)
+
+
+@triton.jit
+def _channels_of(
+    block,
+    columns,
+    C_OUT: tl.constexpr,
+    GROUPS: tl.constexpr,
+    GROUP_BLOCKS: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+):
+    """The output channels of a block's columns, and which of them there are."""
+    within_group = block % GROUP_BLOCKS * BLOCK_N + columns
+    channel = block // GROUP_BLOCKS * (C_OUT // GROUPS) + within_group
+    return channel, within_group < C_OUT // GROUPS
 
 
 @triton.jit
@@ -542,17 +501,15 @@ def convolution_kernel(
                 stream = tl.reshape(stream[:, None] + zeros, (BLOCK_M * PACK,))
                 row = tl.reshape(row[:, None] + zeros, (BLOCK_M * PACK,))
                 column = tl.reshape(column[:, None] * PACK + neighbour, (BLOCK_M * PACK,))
-            _commit(
+            new, address, parts, out_pixel = _computed(
                 sums,
                 stream,
                 row,
                 column,
-                valid,
                 on,
                 columns,
                 columns < C_OUT,
                 value,
-                mask,
                 scale,
                 shift,
                 mean,
@@ -578,160 +535,50 @@ def convolution_kernel(
                 NORM,
                 WIDE,
             )
-        elif not SUMS:
-            # Each member has some of the channels of a tile, or a tile of its own. What has changed
-            # in them is committed at once where it is enough, and kept where it is not: then it
-            # depends on the others' channels.
-            place = member
-            if TEAM > 1:
-                place = tl.where(members > 1, tile, member)
-            place = share * PLACES + place
-            kept = partial_sums + place.to(tl.int64) * (BLOCK_M * WIDTH)
-            exchange = norms + place * (2 * BLOCKS * BLOCK_M)
-            so_far = tl.zeros((BLOCK_M,), tl.float32)
-            # The first block, for each pixel, that was committed at once.
-            at_once = tl.zeros_like(slots) + first_block
-            _, _, out_pixel = lattice_pixel(
-                stream,
-                row,
-                column,
-                row_offset,
-                column_offset,
-                OUT_HEIGHT,
-                OUT_WIDTH,
-                OUT_STRIDE_HEIGHT,
-                OUT_STRIDE_WIDTH,
+            _commit(
+                new,
+                address,
+                parts,
+                out_pixel,
+                valid,
+                on,
+                columns < C_OUT,
+                value,
+                mask,
+                tau,
+                C_OUT,
+                NORM,
             )
-            index = out_pixel
-            if WIDE:
-                index = out_pixel.to(tl.int64)
-            for block in range(first_block, last_block):
-                within_group = block % GROUP_BLOCKS * BLOCK_N + columns
-                own_channel = block // GROUP_BLOCKS * (C_OUT // GROUPS) + within_group
-                own_valid = within_group < C_OUT // GROUPS
-                sums = _multiply(
-                    x,
-                    weights,
-                    stream,
-                    row,
-                    column,
-                    valid,
-                    block,
-                    first_step,
-                    last_step,
-                    IN_HEIGHT,
-                    IN_WIDTH,
-                    C_IN,
-                    GROUPS,
-                    GROUP_BLOCKS,
-                    KERNEL_HEIGHT,
-                    KERNEL_WIDTH,
-                    STRIDE_HEIGHT,
-                    STRIDE_WIDTH,
-                    PAD_TOP,
-                    PAD_LEFT,
-                    DILATION_HEIGHT,
-                    DILATION_WIDTH,
-                    TAPS,
-                    TAP_LENGTH,
-                    TAP_BLOCKS,
-                    RUNS,
-                    RUN_STRIDE,
-                    RUN_LEAD,
-                    WIDE,
-                    PRECISION,
-                    BLOCK_M,
-                    BLOCK_N,
-                    BLOCK_K,
-                )
-                new, address, parts, _ = _computed(
-                    sums,
-                    stream,
-                    row,
-                    column,
-                    valid,
-                    own_channel,
-                    own_valid,
-                    value,
-                    scale,
-                    shift,
-                    mean,
-                    variance,
-                    other,
-                    tau,
-                    row_offset,
-                    column_offset,
-                    other_stream_stride,
-                    other_row_stride,
-                    other_column_stride,
-                    other_channel_stride,
-                    OUT_HEIGHT,
-                    OUT_WIDTH,
-                    C_OUT,
-                    OUT_STRIDE_HEIGHT,
-                    OUT_STRIDE_WIDTH,
-                    HAS_SCALE,
-                    HAS_SHIFT,
-                    EPSILON,
-                    OTHER,
-                    POINTWISE,
-                    NORM,
-                    WIDE,
-                )
-                so_far += parts
-                enough = valid & exceeded(so_far, tau, C_OUT, NORM)
-                at_once = tl.where(enough, at_once, block + 1)
-                cells = slots[:, None] * WIDTH + (block * BLOCK_N + columns)[None, :]
-                tl.store(value + address, new, mask=enough[:, None] & own_valid[None, :])
-                tl.store(kept + cells, new, mask=(valid & ~enough)[:, None])
-            total = so_far
-            finishes, finished = first_block, last_block
-            if members > 1:
-                lane_row = exchange + part * BLOCK_M + slots
-                tl.store(lane_row, so_far)
-                tl.store(lane_row + BLOCKS * BLOCK_M, at_once.to(tl.float32))
-            tl.debug_barrier()
-            if members > 1:
-                counter = arrivals + tl.load(first_counter) + share * TEAM + tile
-                seen, came_last = _arrive(counter, members, PATIENCE)
-                tl.debug_barrier()
-                all_lanes = tl.arange(0, LANES)
-                lane_cells = exchange + all_lanes[:, None] * BLOCK_M + slots[None, :]
-                here = tl.load(
-                    lane_cells,
-                    mask=(all_lanes < members)[:, None] & (slots[None, :] >= 0),
-                    other=0.0,
-                    volatile=True,
-                )
-                total = tl.sum(here, axis=0)
-                if seen != members:
-                    # Some have left, and the last to come finishes for all.
-                    finishes, finished = 0, tl.where(came_last, BLOCKS, 0)
-            passed = valid & exceeded(total, tau, C_OUT, NORM)
-            tl.store(mask + out_pixel, passed, mask=valid & (finished + tl.zeros_like(slots) > 0))
-            for block in range(finishes, finished):
-                late = at_once > block
-                if members > 1:
-                    lane_of = ((block + 1) * members - 1) // BLOCKS
-                    theirs = exchange + (BLOCKS + lane_of) * BLOCK_M + slots
-                    late = tl.load(theirs, volatile=True) > block
-                within_group = block % GROUP_BLOCKS * BLOCK_N + columns
-                own_channel = block // GROUP_BLOCKS * (C_OUT // GROUPS) + within_group
-                cells = slots[:, None] * WIDTH + (block * BLOCK_N + columns)[None, :]
-                new = tl.load(kept + cells, mask=passed[:, None], volatile=True)
-                tl.store(
-                    value + (index * C_OUT)[:, None] + own_channel[None, :],
-                    new,
-                    mask=(passed & late)[:, None] & (within_group < C_OUT // GROUPS)[None, :],
-                )
-            tl.debug_barrier()
         else:
-            # A place in memory for each way of a tile, or for a member that has a tile of its own.
+            # With SUMS, members tell each other sums, of which each may have a part. Else each has
+            # some of the channels: what has changed in them is committed at once where it is
+            # enough, and kept where it is not, as it then depends on the others' channels. There is
+            # a place in memory for each way of a tile, or for a member that has its own tile.
             place = member
             if TEAM > 1:
                 place = tl.where(members > 1, tile * ways, member)
-            partials = partial_sums + (share * PLACES + place).to(tl.int64) * (BLOCK_M * WIDTH)
+            place = share * PLACES + place
+            partials = partial_sums + place.to(tl.int64) * (BLOCK_M * WIDTH)
             lines = (way * BLOCK_M + slots) * WIDTH
+            if not SUMS:
+                exchange = norms + place * (2 * BLOCKS * BLOCK_M)
+                so_far = tl.zeros((BLOCK_M,), tl.float32)
+                # The first block, for each pixel, that was committed at once.
+                at_once = tl.zeros_like(slots) + first_block
+                _, _, out_pixel = lattice_pixel(
+                    stream,
+                    row,
+                    column,
+                    row_offset,
+                    column_offset,
+                    OUT_HEIGHT,
+                    OUT_WIDTH,
+                    OUT_STRIDE_HEIGHT,
+                    OUT_STRIDE_WIDTH,
+                )
+                index = out_pixel
+                if WIDE:
+                    index = out_pixel.to(tl.int64)
             for block in range(first_block, last_block):
                 sums = _multiply(
                     x,
@@ -770,13 +617,57 @@ def convolution_kernel(
                 )
                 # Sums of parts in this order: the compiler would keep all addresses in registers.
                 cells = lines[:, None] + (block * BLOCK_N + columns)[None, :]
-                tl.store(partials + cells, sums, mask=valid[:, None])
-            tl.debug_barrier()
-            groups = tl.cdiv(tl.minimum(count - tile * BLOCK_M, BLOCK_M), FINISH_M)
-            group, next_group = 0, 1
-            if TEAM > 1:
-                counter = arrivals + tl.load(first_counter) + share * TEAM + tile
+                if SUMS:
+                    tl.store(partials + cells, sums, mask=valid[:, None])
+                else:
+                    own_channel, own_valid = _channels_of(
+                        block, columns, C_OUT, GROUPS, GROUP_BLOCKS, BLOCK_N
+                    )
+                    new, address, parts, _ = _computed(
+                        sums,
+                        stream,
+                        row,
+                        column,
+                        valid,
+                        own_channel,
+                        own_valid,
+                        value,
+                        scale,
+                        shift,
+                        mean,
+                        variance,
+                        other,
+                        tau,
+                        row_offset,
+                        column_offset,
+                        other_stream_stride,
+                        other_row_stride,
+                        other_column_stride,
+                        other_channel_stride,
+                        OUT_HEIGHT,
+                        OUT_WIDTH,
+                        C_OUT,
+                        OUT_STRIDE_HEIGHT,
+                        OUT_STRIDE_WIDTH,
+                        HAS_SCALE,
+                        HAS_SHIFT,
+                        EPSILON,
+                        OTHER,
+                        POINTWISE,
+                        NORM,
+                        WIDE,
+                    )
+                    so_far += parts
+                    enough = valid & exceeded(so_far, tau, C_OUT, NORM)
+                    at_once = tl.where(enough, at_once, block + 1)
+                    tl.store(value + address, new, mask=enough[:, None] & own_valid[None, :])
+                    tl.store(partials + cells, new, mask=(valid & ~enough)[:, None])
+            if SUMS:
+                tl.debug_barrier()
+                groups = tl.cdiv(tl.minimum(count - tile * BLOCK_M, BLOCK_M), FINISH_M)
+                group, next_group = 0, 1
                 if members > 1:
+                    counter = arrivals + tl.load(first_counter) + share * TEAM + tile
                     seen, came_last = _arrive(counter, members, PATIENCE)
                     # Each finishes its part, or if not all are left, the last to come the whole.
                     if seen == members:
@@ -784,60 +675,116 @@ def convolution_kernel(
                     elif ~came_last:
                         group = groups
                     tl.debug_barrier()
-            for piece in range(group, groups, next_group):
-                own = piece * FINISH_M + tl.arange(0, FINISH_M)
-                own_slot = tile * BLOCK_M + own
-                here = (own < BLOCK_M) & (own_slot < count)
-                own_pixel = tl.load(listed + own_slot, mask=here, other=0)
-                own_stream, own_row, own_column = split_pixel(
-                    own_pixel, LATTICE_HEIGHT, LATTICE_WIDTH
+                for piece in range(group, groups, next_group):
+                    own = piece * FINISH_M + tl.arange(0, FINISH_M)
+                    own_slot = tile * BLOCK_M + own
+                    here = (own < BLOCK_M) & (own_slot < count)
+                    own_pixel = tl.load(listed + own_slot, mask=here, other=0)
+                    own_stream, own_row, own_column = split_pixel(
+                        own_pixel, LATTICE_HEIGHT, LATTICE_WIDTH
+                    )
+                    own_cells = own[:, None] * WIDTH + wide[None, :]
+                    total = tl.zeros((FINISH_M, FINISH_N), tl.float32)
+                    # Several at a time, so that they are loaded together; if never many, all.
+                    for first_way in range(0, ways if MAX_WAYS > AT_ONCE else 1, AT_ONCE):
+                        for i in tl.static_range(AT_ONCE):
+                            there = here & (tl.zeros_like(own) + first_way + i < ways)
+                            total += tl.load(
+                                partials + (first_way + i) * (BLOCK_M * WIDTH) + own_cells,
+                                mask=there[:, None] & (wide < WIDTH)[None, :],
+                                other=0.0,
+                                volatile=True,
+                            )
+                    new, address, parts, out_pixel = _computed(
+                        total,
+                        own_stream,
+                        own_row,
+                        own_column,
+                        here,
+                        channel,
+                        channel_valid,
+                        value,
+                        scale,
+                        shift,
+                        mean,
+                        variance,
+                        other,
+                        tau,
+                        row_offset,
+                        column_offset,
+                        other_stream_stride,
+                        other_row_stride,
+                        other_column_stride,
+                        other_channel_stride,
+                        OUT_HEIGHT,
+                        OUT_WIDTH,
+                        C_OUT,
+                        OUT_STRIDE_HEIGHT,
+                        OUT_STRIDE_WIDTH,
+                        HAS_SCALE,
+                        HAS_SHIFT,
+                        EPSILON,
+                        OTHER,
+                        POINTWISE,
+                        NORM,
+                        WIDE,
+                    )
+                    _commit(
+                        new,
+                        address,
+                        parts,
+                        out_pixel,
+                        here,
+                        here,
+                        channel_valid,
+                        value,
+                        mask,
+                        tau,
+                        C_OUT,
+                        NORM,
+                    )
+            else:
+                total = so_far
+                finishes, finished = first_block, last_block
+                if members > 1:
+                    lane_row = exchange + part * BLOCK_M + slots
+                    tl.store(lane_row, so_far)
+                    tl.store(lane_row + BLOCKS * BLOCK_M, at_once.to(tl.float32))
+                tl.debug_barrier()
+                if members > 1:
+                    counter = arrivals + tl.load(first_counter) + share * TEAM + tile
+                    seen, came_last = _arrive(counter, members, PATIENCE)
+                    tl.debug_barrier()
+                    all_lanes = tl.arange(0, LANES)
+                    lane_cells = exchange + all_lanes[:, None] * BLOCK_M + slots[None, :]
+                    here = tl.load(
+                        lane_cells,
+                        mask=(all_lanes < members)[:, None] & (slots[None, :] >= 0),
+                        other=0.0,
+                        volatile=True,
+                    )
+                    total = tl.sum(here, axis=0)
+                    if seen != members:
+                        # Some have left, and the last to come finishes for all.
+                        finishes, finished = 0, tl.where(came_last, BLOCKS, 0)
+                passed = valid & exceeded(total, tau, C_OUT, NORM)
+                tl.store(
+                    mask + out_pixel, passed, mask=valid & (finished + tl.zeros_like(slots) > 0)
                 )
-                own_cells = own[:, None] * WIDTH + wide[None, :]
-                total = tl.zeros((FINISH_M, FINISH_N), tl.float32)
-                # Several at a time, so that they are loaded together; if there are never many, all.
-                for first_way in range(0, ways if MAX_WAYS > AT_ONCE else 1, AT_ONCE):
-                    for i in tl.static_range(AT_ONCE):
-                        there = here & (tl.zeros_like(own) + first_way + i < ways)
-                        total += tl.load(
-                            partials + (first_way + i) * (BLOCK_M * WIDTH) + own_cells,
-                            mask=there[:, None] & (wide < WIDTH)[None, :],
-                            other=0.0,
-                            volatile=True,
-                        )
-                _commit(
-                    total,
-                    own_stream,
-                    own_row,
-                    own_column,
-                    here,
-                    here,
-                    channel,
-                    channel_valid,
-                    value,
-                    mask,
-                    scale,
-                    shift,
-                    mean,
-                    variance,
-                    other,
-                    tau,
-                    row_offset,
-                    column_offset,
-                    other_stream_stride,
-                    other_row_stride,
-                    other_column_stride,
-                    other_channel_stride,
-                    OUT_HEIGHT,
-                    OUT_WIDTH,
-                    C_OUT,
-                    OUT_STRIDE_HEIGHT,
-                    OUT_STRIDE_WIDTH,
-                    HAS_SCALE,
-                    HAS_SHIFT,
-                    EPSILON,
-                    OTHER,
-                    POINTWISE,
-                    NORM,
-                    WIDE,
-                )
+                for block in range(finishes, finished):
+                    late = at_once > block
+                    if members > 1:
+                        lane_of = ((block + 1) * members - 1) // BLOCKS
+                        theirs = exchange + (BLOCKS + lane_of) * BLOCK_M + slots
+                        late = tl.load(theirs, volatile=True) > block
+                    own_channel, own_valid = _channels_of(
+                        block, columns, C_OUT, GROUPS, GROUP_BLOCKS, BLOCK_N
+                    )
+                    cells = lines[:, None] + (block * BLOCK_N + columns)[None, :]
+                    new = tl.load(partials + cells, mask=passed[:, None], volatile=True)
+                    tl.store(
+                        value + (index * C_OUT)[:, None] + own_channel[None, :],
+                        new,
+                        mask=(passed & late)[:, None] & own_valid[None, :],
+                    )
             tl.debug_barrier()
