@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 import deltajax as dj
+from deltajax.ops.tail import Norm
 
 from .calibration import BATCH_STATS
 from .common import VideoNetwork
@@ -49,10 +49,8 @@ def _folded(params: Mapping[str, Any], statistics: Mapping[str, Any]) -> dict[st
             name: _folded(value, statistics.get(name, {})) if isinstance(value, Mapping) else value
             for name, value in params.items()
         }
-    norm, seen = params[NORM], statistics[NORM]
-    factor = norm["scale"] * jax.lax.rsqrt(seen["var"] + dj.BatchNorm.epsilon)
+    learnt, seen = params[NORM], statistics[NORM]
+    norm = Norm(seen["mean"], seen["var"], learnt["scale"], learnt["bias"], dj.BatchNorm.epsilon)
+    factor, bias = norm.scale_and_shift()
     kernel = params["kernel"]
-    return {
-        "kernel": (kernel.astype(jnp.float32) * factor).astype(kernel.dtype),
-        "bias": norm["bias"] - seen["mean"] * factor,
-    }
+    return {"kernel": (kernel.astype(jnp.float32) * factor).astype(kernel.dtype), "bias": bias}

@@ -1,6 +1,10 @@
 """What the scripts share: options of the network, sizes on the command line, weights, clips."""
 
 import dataclasses
+import json
+import shlex
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -202,6 +206,18 @@ def procedural_clip(size: tuple[int, int] | None, seed: int) -> ProceduralClip:
     """The clip that stands in for a file, of 288 × 384 pixels if no size is given."""
     height, width = size or (288, 384)
     return ProceduralClip(height, width, noise=PROCEDURAL_NOISE, seed=seed)
+
+
+def command_line(script: str, arguments: Sequence[str] | None) -> str:
+    """The command that runs a script with these arguments, or None for the process's own."""
+    given = sys.argv[1:] if arguments is None else arguments
+    return shlex.join([f"scripts/{script}", *given])
+
+
+def write_json(results: Any, path: Path) -> None:
+    """Writes results, and makes the folder if there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=2) + "\n")
 
 
 def device_name() -> str:

@@ -171,3 +171,11 @@ def microseconds(program: Callable[..., Any], *arguments: Any) -> float:
     start = time.perf_counter()
     jax.block_until_ready(program(*arguments))
     return (time.perf_counter() - start) * 1e6 / (STEPS * CHAIN)
+
+
+def by_layer(results: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Results with the keys "layer", "dtype" and "active", of each layer those of rising shares."""
+    found: dict[Any, list[dict[str, Any]]] = {}
+    for result in sorted(results, key=lambda result: result["active"]):
+        found.setdefault((result["layer"], result["dtype"]), []).append(result)
+    return list(found.values())

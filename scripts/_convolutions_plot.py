@@ -8,6 +8,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+from _convolutions import by_layer
 
 
 def plot_convolutions(results: list[dict[str, Any]], device: str, path: Path) -> None:
@@ -23,9 +24,7 @@ def plot_convolutions(results: list[dict[str, Any]], device: str, path: Path) ->
         1, len(dtypes), figsize=(5.2 * len(dtypes), 4.2), layout="constrained", sharey=True
     )
     for axes, dtype in zip([panels] if len(dtypes) == 1 else panels, dtypes, strict=True):
-        for name in dict.fromkeys(r["layer"] for r in results if r["dtype"] == dtype):
-            own = [r for r in results if (r["layer"], r["dtype"]) == (name, dtype)]
-            own.sort(key=lambda result: result["active"])
+        for own in by_layer([result for result in results if result["dtype"] == dtype]):
             rows, columns, channels, features = own[0]["kernel_shape"]
             height, width = own[0]["in_shape"][1:3]
             axes.plot(
@@ -44,6 +43,5 @@ def plot_convolutions(results: list[dict[str, Any]], device: str, path: Path) ->
         axes.set_title(f"{dtype}, {device}", fontsize="medium")
         axes.legend(fontsize="small")
     figure.axes[0].set_ylabel("times as fast as dense")
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)
     plt.close(figure)

@@ -10,8 +10,6 @@ Several models, dtypes, sizes and numbers of streams are timed one after the oth
 
 import dataclasses
 import itertools
-import json
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,7 +17,16 @@ from typing import Annotated, Any
 
 import jax
 import tyro
-from _common import Dtype, NetworkName, Sizes, UpdateOptions, network_options, read_clip
+from _common import (
+    Dtype,
+    NetworkName,
+    Sizes,
+    UpdateOptions,
+    command_line,
+    network_options,
+    read_clip,
+    write_json,
+)
 from _report import Case, run
 from rich.console import Console
 from rich.table import Table
@@ -76,8 +83,7 @@ class Options:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark; returns the exit status."""
     options = tyro.cli(Options, args=arguments, description=__doc__)
-    given = sys.argv[1:] if arguments is None else arguments
-    command = {"command": shlex.join(["scripts/benchmark.py", *given])}
+    command = {"command": command_line("benchmark.py", arguments)}
     console = Console()
     finished = []
     try:
@@ -86,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             show(report, console)
             if options.json:
                 # After each, so that a run that is cut off keeps what it has.
-                write(finished if options.count > 1 else finished[0], options.json)
+                write_json(finished if options.count > 1 else finished[0], options.json)
     except (ValueError, VideoError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False)
         return 1
@@ -135,11 +141,6 @@ def check(options: Options, frames_per_call: int) -> None:
         raise ValueError(
             "--curve needs --scales, and just one of --model, --dtype, --size and --streams"
         )
-
-
-def write(results: Any, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results, indent=2) + "\n")
 
 
 def draw(report: dict[str, Any], path: Path) -> None:

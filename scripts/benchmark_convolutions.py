@@ -6,8 +6,6 @@ of one update in a compiled loop, everything in memory as far as it fits into th
 """
 
 import dataclasses
-import json
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +15,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _common import Dtype, NetworkName, Size, device_name
-from _convolutions import Layer, arrays_of, blocks_mask, dense, incremental, layers_of, microseconds
+from _common import Dtype, NetworkName, Size, command_line, device_name, write_json
+from _convolutions import (
+    Layer,
+    arrays_of,
+    blocks_mask,
+    by_layer,
+    dense,
+    incremental,
+    layers_of,
+    microseconds,
+)
 from _report import versions
 from rich.console import Console
 from rich.progress import Progress
@@ -59,7 +66,7 @@ class Options:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark; returns the exit status."""
     options = tyro.cli(Options, args=arguments, description=__doc__)
-    given = sys.argv[1:] if arguments is None else arguments
+    command = command_line("benchmark_convolutions.py", arguments)
     console = Console()
     layers = chosen(options)
     if not (layers and options.active and all(0 <= share <= 1 for share in options.active)):
@@ -78,14 +85,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             progress.advance(task)
             if options.json:
                 # After each, so that a run that is cut off keeps what it has.
-                command = shlex.join(["scripts/benchmark_convolutions.py", *given])
                 report = {"device": device_name(), **versions(), "command": command}
-                options.json.parent.mkdir(parents=True, exist_ok=True)
-                options.json.write_text(json.dumps(report | {"results": results}, indent=1) + "\n")
+                write_json(report | {"results": results}, options.json)
     console.print(table(results))
     if options.plot:
         from _convolutions_plot import plot_convolutions  # matplotlib, which nothing else needs
 
+        options.plot.parent.mkdir(parents=True, exist_ok=True)
         plot_convolutions(results, device_name(), options.plot)
         console.print(f"plot: {options.plot}", highlight=False)
     return 0
@@ -107,14 +113,14 @@ def chosen(options: Options) -> list[Layer]:
 def measure(layer: Layer, options: Options) -> list[dict[str, Any]]:
     """A result for each share of active pixels."""
     arrays = arrays_of(layer)
-    masks = [jnp.zeros(shape[:3], bool) for shape in (layer.x, layer.out)]
+    shapes = layer.x[:3], layer.out[:3]
+    masks = [jnp.zeros(shape, bool) for shape in shapes]
     reference = jax.jit(dense(layer)).lower(arrays, *masks).compile()
     tested = jax.jit(incremental(layer, options.implementation)).lower(arrays, *masks).compile()
     results = []
     for share in options.active:
-        masks = [jnp.asarray(blocks_mask(mask.shape, share)) for mask in masks]
-        # The residual changes where the input does, if it is as large.
-        masks[1] = masks[0] if masks[0].shape == masks[1].shape else masks[1]
+        # Masks of one shape are the same: the residual changes where the input does.
+        masks = [jnp.asarray(blocks_mask(shape, share)) for shape in shapes]
         times = np.array(
             [
                 (microseconds(reference, arrays, *masks), microseconds(tested, arrays, *masks))
@@ -146,14 +152,13 @@ def table(results: list[dict[str, Any]]) -> Table:
         rows.add_column(name, justify="right")
     for share in shares:
         rows.add_column(f"{share:.0%}", justify="right")
-    for name, dtype in dict.fromkeys((result["layer"], result["dtype"]) for result in results):
-        own = [r for r in results if (r["layer"], r["dtype"]) == (name, dtype)]
+    for own in by_layer(results):
         rows.add_row(
             "×".join(map(str, own[0]["in_shape"])),
             "×".join(map(str, own[0]["kernel_shape"])),
-            dtype,
+            own[0]["dtype"],
             f"{np.median([result['dense_us'] for result in own]):.0f}",
-            *(f"{result['speedup']:.2f}" for result in sorted(own, key=lambda r: r["active"])),
+            *(f"{result['speedup']:.2f}" for result in own),
         )
     return rows
 

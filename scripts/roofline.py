@@ -8,7 +8,6 @@ and no faster multiplication helps it.
 
 import dataclasses
 import json
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,10 +20,12 @@ from _common import (
     NetworkName,
     Size,
     UpdateOptions,
+    command_line,
     make_network,
     make_variables,
     network_options,
     read_clip,
+    write_json,
 )
 from _work import Work, needs_of, work_of
 from rich.console import Console
@@ -83,7 +84,6 @@ class Options:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Counts and reports; returns the exit status."""
     options = tyro.cli(Options, args=arguments, description=__doc__)
-    given = sys.argv[1:] if arguments is None else arguments
     console = Console()
     try:
         check(options)
@@ -103,9 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report = describe(options, frames, work, measured)
     show(report, console)
     if options.json:
-        command = shlex.join(["scripts/roofline.py", *given])
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(report | {"command": command}, indent=2) + "\n")
+        command = {"command": command_line("roofline.py", arguments)}
+        write_json(report | command, options.json)
         console.print(f"results: {options.json}", highlight=False)
     if options.plot:
         from _roofline_plot import plot_roofline  # matplotlib, which nothing else needs

@@ -8,8 +8,6 @@ run together, as independent streams of one batch.
 import contextlib
 import dataclasses
 import importlib.metadata
-import json
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,10 +20,12 @@ from _common import (
     DEFAULT_NETWORK,
     NetworkOptions,
     Size,
+    command_line,
     device_name,
     make_network,
     make_variables,
     procedural_clip,
+    write_json,
 )
 from _incremental import run_batches
 from _overlay import overlay
@@ -90,17 +90,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print("stopped")
     if summary.totals is None:
         return 1
-    given = sys.argv[1:] if arguments is None else arguments
     report = make_report(options, summary) | {
         "overlay": str(path),
         "error": problem,
-        "command": shlex.join(["scripts/run_video.py", *given]),
+        "command": command_line("run_video.py", arguments),
     }
     console.print(table(report))
     console.print(f"overlay: {path}", soft_wrap=True)
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(report, indent=2) + "\n")
+        write_json(report, options.json)
         console.print(f"report: {options.json}", soft_wrap=True)
     return 1 if problem else 0
 

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from _common import NetworkName, Sizes, device_name
+from _common import NetworkName, Sizes, device_name, write_json
 from _convolutions import Layer, arrays_of, blocks_mask, dense, incremental, layers_of, microseconds
 from rich.console import Console
 from rich.progress import Progress
@@ -141,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             progress.advance(task)
             if options.log:
                 report = {"device": device_name(), "active": options.active, "results": results}
-                options.log.write_text(json.dumps(report, indent=1) + "\n")
+                write_json(report, options.log)
     entries = json.loads(options.out.read_text())["convolutions"] if options.out.exists() else {}
     for key, layer in layers.items():
         timed = [r for r in results if r["key"] == key and r["config"] and "error" not in r]
@@ -155,10 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{layer.name} {layer.dtype}: dense {reference.get('full_us', 0):.1f} µs, "
             f"sparse {best['sparse_us']:.1f}, full {best['full_us']:.1f}"
         )
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(
-        json.dumps({"device": device_name(), "convolutions": entries}, indent=1) + "\n"
-    )
+    write_json({"device": device_name(), "convolutions": entries}, options.out)
     console.print(f"table: {options.out}")
     return 0
 

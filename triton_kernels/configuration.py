@@ -11,7 +11,6 @@ from typing import NamedTuple
 TABLE_VARIABLE = "DELTAJAX_KERNEL_TABLE"
 """The environment variable that names a table of measured configurations."""
 
-
 MIN_STEPS = 4
 """Steps of a sum that a program takes at least, where several share it."""
 
@@ -41,6 +40,11 @@ class ConvolutionShape:
     exact: bool
     multiprocessors: int
     shared_bytes: int
+
+    @property
+    def length(self) -> int:
+        """Terms of a sum."""
+        return self.taps * self.group_channels
 
     @property
     def key(self) -> str:
@@ -120,21 +124,20 @@ def rule(shape: ConvolutionShape) -> ConvolutionConfig:
     if shape.exact or shape.groups > 1:
         # Three products of split operands take more registers than large tiles leave.
         return cut(shape, Tile(64, min(features, 64), 8, 1), share_pixels)
-    length = shape.taps * shape.group_channels
     large = shape.pixels >= 200 * shape.multiprocessors
-    if features == 256 and length <= 128 and large:
+    if features == 256 and shape.length <= 128 and large:
         return cut(shape, Tile(64, 256, 16, 1), 0)
-    if features == 512 and length <= 256 and large:
+    if features == 512 and shape.length <= 256 and large:
         # A share has fewer changed pixels than a large tile has rows.
         if shape.itemsize == 2:
             return cut(shape, Tile(64, 256, 16, 1), 1024)
         return cut(shape, Tile(64, 128, 8, 1), 2048)
-    if tall and shape.taps == 1 and 1024 <= length >= features and shape.itemsize == 2:
+    if tall and shape.taps == 1 and 1024 <= shape.length >= features and shape.itemsize == 2:
         return cut(shape, Tile(128, min(features, 128), 8, 1), 1024)
     if tall:
         # Before Hopper, which has 227 KiB, operands go through registers that 256 wide tiles fill;
         # and there are none left for what a program compares while it has more blocks to compute.
-        wide = shape.shared_bytes >= 200 << 10 and 1024 <= length >= shape.group_features
+        wide = shape.shared_bytes >= 200 << 10 and 1024 <= shape.length >= shape.group_features
         return cut(shape, Tile(128, min(features, 256 if wide else 128), 8, 1), share_pixels)
     return cut(shape, Tile(64, min(features, 128), 8, 1), share_pixels)
 
@@ -192,7 +195,7 @@ def cut(
     if shape.groups > 1:
         block_k = min(block_k, _power_of_two(shape.group_channels))
     # Triton 3.6 fails to compile some loops of a single step.
-    while block_k > 16 and shape.taps * shape.group_channels <= block_k:
+    while block_k > 16 and shape.length <= block_k:
         block_k //= 2
     programs = tile.programs * shape.multiprocessors
     team = min(max(programs * share_pixels // shape.pixels, 1), programs)
@@ -204,9 +207,8 @@ def cut(
     num_stages = max(1, min(num_stages, shape.shared_bytes // tile.programs // step_bytes))
     owned = team * shape.pixels // programs
     # Where there are many output channels, programs share these instead of the sum.
-    length = shape.taps * shape.group_channels
     blocks = shape.groups * -(-shape.group_features // tile.block_n)
-    parts = min(length // (MIN_STEPS * block_k), team // blocks)
+    parts = min(shape.length // (MIN_STEPS * block_k), team // blocks)
     return ConvolutionConfig(
         block_m=tile.block_m,
         block_n=tile.block_n,
@@ -214,7 +216,7 @@ def cut(
         shares=programs // team,
         team=team,
         listed=listed,
-        split=shape.group_features <= length and parts > 1,
+        split=shape.group_features <= shape.length and parts > 1,
         # Long runs are read in one go, short ones spread what has changed more evenly.
         run=32 if owned >= 4096 else 8,
         num_warps=tile.num_warps,

@@ -128,10 +128,9 @@ def convolve(
     # One block of channels, and one part of each sum: nothing to tell.
     sums = config.split and max(max_ways, blocks) > 1
     places = _places(-(-owned // block_m), config.team, blocks)
-    partial_sums, norms = (config.shares, places, block_m, width), (1,)
-    if not sums:
-        norms = (config.shares, places, 2, blocks, block_m) if blocks > 1 else norms
-        partial_sums = partial_sums if blocks > 1 else (1,)
+    told = (config.shares, places)
+    partial_sums = (*told, block_m, width) if sums or blocks > 1 else (1,)
+    norms = (*told, 2, blocks, block_m) if blocks > 1 and not sums else (1,)
     shapes = {
         "pixel_list": jax.ShapeDtypeStruct(
             (1,) if config.listed else (config.shares * config.team, owned), jnp.int32

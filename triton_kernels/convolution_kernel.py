@@ -206,94 +206,42 @@ def _computed(
 
 @triton.jit
 def _commit(
-    sums,
-    stream,
-    row,
-    column,
+    new,
+    address,
+    parts,
+    out_pixel,
     listed,
     active,
-    channel,
     channel_valid,
     value,
     mask,
-    scale,
-    shift,
-    mean,
-    variance,
-    other,
     tau,
-    row_offset,
-    column_offset,
-    other_stream_stride,
-    other_row_stride,
-    other_column_stride,
-    other_channel_stride,
-    OUT_HEIGHT: tl.constexpr,
-    OUT_WIDTH: tl.constexpr,
     C_OUT: tl.constexpr,
-    OUT_STRIDE_HEIGHT: tl.constexpr,
-    OUT_STRIDE_WIDTH: tl.constexpr,
-    HAS_SCALE: tl.constexpr,
-    HAS_SHIFT: tl.constexpr,
-    EPSILON: tl.constexpr,
-    OTHER: tl.constexpr,
-    POINTWISE: tl.constexpr,
     NORM: tl.constexpr,
-    WIDE: tl.constexpr,
 ):
-    """Applies the tail to pixels with all their channels, compares, and commits what changed.
+    """Commits of what `_computed` returned, for pixels with all their channels, what changed.
 
     Of the pixels that are listed, some may have been computed only with their neighbours: those
     that are not active stay as they are.
     """
-    new, address, parts, out_pixel = _computed(
-        sums,
-        stream,
-        row,
-        column,
-        active,
-        channel,
-        channel_valid,
-        value,
-        scale,
-        shift,
-        mean,
-        variance,
-        other,
-        tau,
-        row_offset,
-        column_offset,
-        other_stream_stride,
-        other_row_stride,
-        other_column_stride,
-        other_channel_stride,
-        OUT_HEIGHT,
-        OUT_WIDTH,
-        C_OUT,
-        OUT_STRIDE_HEIGHT,
-        OUT_STRIDE_WIDTH,
-        HAS_SCALE,
-        HAS_SHIFT,
-        EPSILON,
-        OTHER,
-        POINTWISE,
-        NORM,
-        WIDE,
-    )
     passed = active & exceeded(parts, tau, C_OUT, NORM)
     tl.store(value + address, new, mask=passed[:, None] & channel_valid[None, :])
     tl.store(mask + out_pixel, passed, mask=listed)
 
 
 @triton.jit
-def _leave(counter, seen, members):
-    """Leaves a team that is not complete, unless it becomes so meanwhile; returns what it saw."""
-    leaves = seen < 0
-    while (seen % LEFT < members) & ~leaves:
-        expected = seen
-        seen = tl.atomic_cas(counter, expected, expected + LEFT)
-        leaves = seen == expected
-    return seen
+def _channels_of(
+    block,
+    columns,
+    C_OUT: tl.constexpr,
+    GROUPS: tl.constexpr,
+    GROUP_BLOCKS: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+):
+    """The output channels of a block's columns, and which of them there are."""
+    within_group = block % GROUP_BLOCKS * BLOCK_N + columns
+    channel = block // GROUP_BLOCKS * (C_OUT // GROUPS) + within_group
+    return channel, within_group < C_OUT // GROUPS
 
 
 @triton.jit
@@ -310,7 +258,26 @@ def _arrive(counter, members, PATIENCE: tl.constexpr):
     while (seen % LEFT < members) & (looked < PATIENCE):
         seen = tl.atomic_add(counter, 0, sem="acquire")
         looked += 1
-    return _leave(counter, seen, members), came_last
+    return seen, came_last
+
+
+@triton.jit
+def _fence(counter):
+    """What this program has read and written before comes before what it does after."""
+    tl.debug_barrier()
+    tl.atomic_add(counter, 0, sem="acq_rel")
+    tl.debug_barrier()
+
+
+@triton.jit
+def _leave(counter, seen, members):
+    """Leaves a team that is not complete, unless it becomes so meanwhile; returns what it saw."""
+    leaves = seen < 0
+    while (seen % LEFT < members) & ~leaves:
+        expected = seen
+        seen = tl.atomic_cas(counter, expected, expected + LEFT)
+        leaves = seen == expected
+    return seen
 
 
 @triton.jit
@@ -556,17 +523,15 @@ def convolution_kernel(
                 stream = tl.reshape(stream[:, None] + zeros, (BLOCK_M * PACK,))
                 row = tl.reshape(row[:, None] + zeros, (BLOCK_M * PACK,))
                 column = tl.reshape(column[:, None] * PACK + neighbour, (BLOCK_M * PACK,))
-            _commit(
+            new, address, parts, out_pixel = _computed(
                 sums,
                 stream,
                 row,
                 column,
-                valid,
                 on,
                 columns,
                 columns < C_OUT,
                 value,
-                mask,
                 scale,
                 shift,
                 mean,
@@ -592,180 +557,56 @@ def convolution_kernel(
                 NORM,
                 WIDE,
             )
-        elif not SUMS:
-            # Each member has some of the channels of a tile, or a tile of its own. What has changed
-            # in them is committed at once where it is enough. Where it is not, it depends on the
-            # other channels: the last block stays in registers until all are known, others are
-            # kept in memory, and so is the last one if the other members take too long.
-            place = member
-            if TEAM > 1:
-                place = tl.where(members > 1, tile, member)
-            place = share * PLACES + place
-            kept = partial_sums + place.to(tl.int64) * (BLOCK_M * WIDTH)
-            exchange = norms + place * (2 * BLOCKS * BLOCK_M)
-            so_far = tl.zeros((BLOCK_M,), tl.float32)
-            # The first block, for each pixel, that is not kept.
-            at_once = tl.zeros_like(slots) + first_block
-            all_lanes = tl.arange(0, LANES)
-            seen = members + 0
-            came_last = seen < 0
-            _, _, out_pixel = lattice_pixel(
-                stream,
-                row,
-                column,
-                row_offset,
-                column_offset,
-                OUT_HEIGHT,
-                OUT_WIDTH,
-                OUT_STRIDE_HEIGHT,
-                OUT_STRIDE_WIDTH,
+            _commit(
+                new,
+                address,
+                parts,
+                out_pixel,
+                valid,
+                on,
+                columns < C_OUT,
+                value,
+                mask,
+                tau,
+                C_OUT,
+                NORM,
             )
-            index = out_pixel
-            if WIDE:
-                index = out_pixel.to(tl.int64)
-            for block in range(first_block, last_block):
-                within_group = block % GROUP_BLOCKS * BLOCK_N + columns
-                own_channel = block // GROUP_BLOCKS * (C_OUT // GROUPS) + within_group
-                own_valid = within_group < C_OUT // GROUPS
-                sums = _multiply(
-                    x,
-                    weights,
-                    stream,
-                    row,
-                    column,
-                    valid,
-                    block,
-                    first_step,
-                    last_step,
-                    IN_HEIGHT,
-                    IN_WIDTH,
-                    C_IN,
-                    GROUPS,
-                    GROUP_BLOCKS,
-                    KERNEL_HEIGHT,
-                    KERNEL_WIDTH,
-                    STRIDE_HEIGHT,
-                    STRIDE_WIDTH,
-                    PAD_TOP,
-                    PAD_LEFT,
-                    DILATION_HEIGHT,
-                    DILATION_WIDTH,
-                    TAPS,
-                    TAP_LENGTH,
-                    TAP_BLOCKS,
-                    RUNS,
-                    RUN_STRIDE,
-                    RUN_LEAD,
-                    WIDE,
-                    PRECISION,
-                    BLOCK_M,
-                    BLOCK_N,
-                    BLOCK_K,
-                )
-                new, address, parts, _ = _computed(
-                    sums,
-                    stream,
-                    row,
-                    column,
-                    valid,
-                    own_channel,
-                    own_valid,
-                    value,
-                    scale,
-                    shift,
-                    mean,
-                    variance,
-                    other,
-                    tau,
-                    row_offset,
-                    column_offset,
-                    other_stream_stride,
-                    other_row_stride,
-                    other_column_stride,
-                    other_channel_stride,
-                    OUT_HEIGHT,
-                    OUT_WIDTH,
-                    C_OUT,
-                    OUT_STRIDE_HEIGHT,
-                    OUT_STRIDE_WIDTH,
-                    HAS_SCALE,
-                    HAS_SHIFT,
-                    EPSILON,
-                    OTHER,
-                    POINTWISE,
-                    NORM,
-                    WIDE,
-                )
-                so_far += parts
-                cells = slots[:, None] * WIDTH + (block * BLOCK_N + columns)[None, :]
-                enough = valid & exceeded(so_far, tau, C_OUT, NORM)
-                tl.store(value + address, new, mask=enough[:, None] & own_valid[None, :])
-                last = block == last_block - 1
-                if last & (members > 1):
-                    lane_row = exchange + part * BLOCK_M + slots
-                    kept_row = lane_row + BLOCKS * BLOCK_M
-                    counter = arrivals + tl.load(first_counter) + share * TEAM + tile
-                    tl.store(lane_row, so_far)
-                    # Nothing of this member's is for others to commit, unless it leaves.
-                    tl.store(kept_row, tl.zeros((BLOCK_M,), tl.float32))
-                    tl.debug_barrier()
-                    seen = tl.atomic_add(counter, 1, sem="acq_rel") + 1
-                    came_last = seen % LEFT == members
-                    looked = 0
-                    while (seen % LEFT < members) & (looked < PATIENCE):
-                        seen = tl.atomic_add(counter, 0, sem="acquire")
-                        looked += 1
-                    if seen % LEFT < members:
-                        tl.store(kept + cells, new, mask=(valid & ~enough)[:, None])
-                        tl.store(kept_row, tl.where(enough, at_once, block + 1).to(tl.float32))
-                        tl.debug_barrier()
-                        seen = _leave(counter, seen, members)
-                    tl.debug_barrier()
-                    norms_of_lanes = tl.load(
-                        exchange + all_lanes[:, None] * BLOCK_M + slots[None, :],
-                        mask=(all_lanes < members)[:, None] & (slots[None, :] >= 0),
-                        other=0.0,
-                        volatile=True,
-                    )
-                    # Not all have come where this member has left: then the others decide.
-                    so_far = tl.sum(norms_of_lanes, axis=0)
-                    here = tl.zeros_like(slots) + seen % LEFT == members
-                    now = valid & ~enough & here & exceeded(so_far, tau, C_OUT, NORM)
-                    tl.store(value + address, new, mask=now[:, None] & own_valid[None, :])
-                elif ~last:
-                    at_once = tl.where(enough, at_once, block + 1)
-                    tl.store(kept + cells, new, mask=(valid & ~enough)[:, None])
-            here = tl.zeros_like(slots) + seen % LEFT == members
-            passed = valid & here & exceeded(so_far, tau, C_OUT, NORM)
-            tl.store(mask + out_pixel, passed, mask=valid & here)
-            tl.debug_barrier()
-            # Its own blocks before the last; and if some have left, the last to come does theirs.
-            finishes, finished = first_block, last_block - 1
-            if came_last & (seen >= LEFT):
-                finishes, finished = 0, BLOCKS
-            for block in range(finishes, finished):
-                lane_of = ((block + 1) * members - 1) // BLOCKS
-                late = at_once > block
-                if lane_of != part:
-                    theirs = exchange + (BLOCKS + lane_of) * BLOCK_M + slots
-                    late = tl.load(theirs, volatile=True) > block
-                within_group = block % GROUP_BLOCKS * BLOCK_N + columns
-                own_channel = block // GROUP_BLOCKS * (C_OUT // GROUPS) + within_group
-                cells = slots[:, None] * WIDTH + (block * BLOCK_N + columns)[None, :]
-                new = tl.load(kept + cells, mask=passed[:, None], volatile=True)
-                tl.store(
-                    value + (index * C_OUT)[:, None] + own_channel[None, :],
-                    new,
-                    mask=(passed & late)[:, None] & (within_group < C_OUT // GROUPS)[None, :],
-                )
-            tl.debug_barrier()
         else:
-            # A place in memory for each way of a tile, or for a member that has a tile of its own.
+            # With SUMS, members tell each other sums, of which each may have a part. Else each has
+            # some of the channels: what has changed in them is committed at once where it is
+            # enough. Where it is not, it depends on the others' channels: the last block stays in
+            # registers until these are known, the others are kept in memory, and so is the last
+            # one if the other members take too long. There is a place in memory for each way of a
+            # tile, or for a member that has its own tile.
             place = member
             if TEAM > 1:
                 place = tl.where(members > 1, tile * ways, member)
-            partials = partial_sums + (share * PLACES + place).to(tl.int64) * (BLOCK_M * WIDTH)
+            place = share * PLACES + place
+            partials = partial_sums + place.to(tl.int64) * (BLOCK_M * WIDTH)
             lines = (way * BLOCK_M + slots) * WIDTH
+            if not SUMS:
+                exchange = norms + place * (2 * BLOCKS * BLOCK_M)
+                so_far = tl.zeros((BLOCK_M,), tl.float32)
+                # The first block, for each pixel, that is not kept.
+                at_once = tl.zeros_like(slots) + first_block
+                all_lanes = tl.arange(0, LANES)
+                counter = arrivals + tl.load(first_counter) + share * TEAM + tile
+                seen = members + 0
+                came_last = seen < 0
+                _, _, out_pixel = lattice_pixel(
+                    stream,
+                    row,
+                    column,
+                    row_offset,
+                    column_offset,
+                    OUT_HEIGHT,
+                    OUT_WIDTH,
+                    OUT_STRIDE_HEIGHT,
+                    OUT_STRIDE_WIDTH,
+                )
+                index = out_pixel
+                if WIDE:
+                    index = out_pixel.to(tl.int64)
             for block in range(first_block, last_block):
                 sums = _multiply(
                     x,
@@ -804,74 +645,186 @@ def convolution_kernel(
                 )
                 # Sums of parts in this order: the compiler would keep all addresses in registers.
                 cells = lines[:, None] + (block * BLOCK_N + columns)[None, :]
-                tl.store(partials + cells, sums, mask=valid[:, None])
-            tl.debug_barrier()
-            groups = tl.cdiv(tl.minimum(count - tile * BLOCK_M, BLOCK_M), FINISH_M)
-            group, next_group = 0, 1
-            if TEAM > 1:
-                counter = arrivals + tl.load(first_counter) + share * TEAM + tile
+                if SUMS:
+                    tl.store(partials + cells, sums, mask=valid[:, None])
+                else:
+                    own_channel, own_valid = _channels_of(
+                        block, columns, C_OUT, GROUPS, GROUP_BLOCKS, BLOCK_N
+                    )
+                    new, address, parts, _ = _computed(
+                        sums,
+                        stream,
+                        row,
+                        column,
+                        valid,
+                        own_channel,
+                        own_valid,
+                        value,
+                        scale,
+                        shift,
+                        mean,
+                        variance,
+                        other,
+                        tau,
+                        row_offset,
+                        column_offset,
+                        other_stream_stride,
+                        other_row_stride,
+                        other_column_stride,
+                        other_channel_stride,
+                        OUT_HEIGHT,
+                        OUT_WIDTH,
+                        C_OUT,
+                        OUT_STRIDE_HEIGHT,
+                        OUT_STRIDE_WIDTH,
+                        HAS_SCALE,
+                        HAS_SHIFT,
+                        EPSILON,
+                        OTHER,
+                        POINTWISE,
+                        NORM,
+                        WIDE,
+                    )
+                    so_far += parts
+                    enough = valid & exceeded(so_far, tau, C_OUT, NORM)
+                    tl.store(value + address, new, mask=enough[:, None] & own_valid[None, :])
+                    last = block == last_block - 1
+                    if last & (members > 1):
+                        told = exchange + part * BLOCK_M + slots
+                        told_kept = told + BLOCKS * BLOCK_M
+                        tl.store(told, so_far)
+                        # Nothing of this member's is for others to commit, unless it leaves.
+                        tl.store(told_kept, tl.zeros((BLOCK_M,), tl.float32))
+                        tl.debug_barrier()
+                        seen, came_last = _arrive(counter, members, PATIENCE)
+                        if seen % LEFT < members:
+                            tl.store(partials + cells, new, mask=(valid & ~enough)[:, None])
+                            # In this order also for who reads it because another one has left.
+                            _fence(counter)
+                            tl.store(told_kept, tl.where(enough, at_once, block + 1).to(tl.float32))
+                            tl.debug_barrier()
+                            seen = _leave(counter, seen, members)
+                        tl.debug_barrier()
+                        norms_of_lanes = tl.load(
+                            exchange + all_lanes[:, None] * BLOCK_M + slots[None, :],
+                            mask=(all_lanes < members)[:, None] & (slots[None, :] >= 0),
+                            other=0.0,
+                            volatile=True,
+                        )
+                        # Not all have come where this member has left: then the others decide.
+                        so_far = tl.sum(norms_of_lanes, axis=0)
+                        here = tl.zeros_like(slots) + seen % LEFT == members
+                        now = valid & ~enough & here & exceeded(so_far, tau, C_OUT, NORM)
+                        tl.store(value + address, new, mask=now[:, None] & own_valid[None, :])
+                    elif ~last:
+                        at_once = tl.where(enough, at_once, block + 1)
+                        tl.store(partials + cells, new, mask=(valid & ~enough)[:, None])
+            if SUMS:
+                tl.debug_barrier()
+                groups = tl.cdiv(tl.minimum(count - tile * BLOCK_M, BLOCK_M), FINISH_M)
+                group, next_group = 0, 1
                 if members > 1:
+                    counter = arrivals + tl.load(first_counter) + share * TEAM + tile
                     seen, came_last = _arrive(counter, members, PATIENCE)
+                    seen = _leave(counter, seen, members)
                     # Each finishes its part, or if not all are left, the last to come the whole.
                     if seen == members:
                         group, next_group = part, members
                     elif ~came_last:
                         group = groups
                     tl.debug_barrier()
-            for piece in range(group, groups, next_group):
-                own = piece * FINISH_M + tl.arange(0, FINISH_M)
-                own_slot = tile * BLOCK_M + own
-                here = (own < BLOCK_M) & (own_slot < count)
-                own_pixel = tl.load(listed + own_slot, mask=here, other=0)
-                own_stream, own_row, own_column = split_pixel(
-                    own_pixel, LATTICE_HEIGHT, LATTICE_WIDTH
-                )
-                own_cells = own[:, None] * WIDTH + wide[None, :]
-                total = tl.zeros((FINISH_M, FINISH_N), tl.float32)
-                # Several at a time, so that they are loaded together; if there are never many, all.
-                for first_way in range(0, ways if MAX_WAYS > AT_ONCE else 1, AT_ONCE):
-                    for i in tl.static_range(AT_ONCE):
-                        there = here & (tl.zeros_like(own) + first_way + i < ways)
-                        total += tl.load(
-                            partials + (first_way + i) * (BLOCK_M * WIDTH) + own_cells,
-                            mask=there[:, None] & (wide < WIDTH)[None, :],
-                            other=0.0,
-                            volatile=True,
-                        )
-                _commit(
-                    total,
-                    own_stream,
-                    own_row,
-                    own_column,
-                    here,
-                    here,
-                    channel,
-                    channel_valid,
-                    value,
-                    mask,
-                    scale,
-                    shift,
-                    mean,
-                    variance,
-                    other,
-                    tau,
-                    row_offset,
-                    column_offset,
-                    other_stream_stride,
-                    other_row_stride,
-                    other_column_stride,
-                    other_channel_stride,
-                    OUT_HEIGHT,
-                    OUT_WIDTH,
-                    C_OUT,
-                    OUT_STRIDE_HEIGHT,
-                    OUT_STRIDE_WIDTH,
-                    HAS_SCALE,
-                    HAS_SHIFT,
-                    EPSILON,
-                    OTHER,
-                    POINTWISE,
-                    NORM,
-                    WIDE,
-                )
+                for piece in range(group, groups, next_group):
+                    own = piece * FINISH_M + tl.arange(0, FINISH_M)
+                    own_slot = tile * BLOCK_M + own
+                    here = (own < BLOCK_M) & (own_slot < count)
+                    own_pixel = tl.load(listed + own_slot, mask=here, other=0)
+                    own_stream, own_row, own_column = split_pixel(
+                        own_pixel, LATTICE_HEIGHT, LATTICE_WIDTH
+                    )
+                    own_cells = own[:, None] * WIDTH + wide[None, :]
+                    total = tl.zeros((FINISH_M, FINISH_N), tl.float32)
+                    # Several at a time, so that they are loaded together; if never many, all.
+                    for first_way in range(0, ways if MAX_WAYS > AT_ONCE else 1, AT_ONCE):
+                        for i in tl.static_range(AT_ONCE):
+                            there = here & (tl.zeros_like(own) + first_way + i < ways)
+                            total += tl.load(
+                                partials + (first_way + i) * (BLOCK_M * WIDTH) + own_cells,
+                                mask=there[:, None] & (wide < WIDTH)[None, :],
+                                other=0.0,
+                                volatile=True,
+                            )
+                    new, address, parts, out_pixel = _computed(
+                        total,
+                        own_stream,
+                        own_row,
+                        own_column,
+                        here,
+                        channel,
+                        channel_valid,
+                        value,
+                        scale,
+                        shift,
+                        mean,
+                        variance,
+                        other,
+                        tau,
+                        row_offset,
+                        column_offset,
+                        other_stream_stride,
+                        other_row_stride,
+                        other_column_stride,
+                        other_channel_stride,
+                        OUT_HEIGHT,
+                        OUT_WIDTH,
+                        C_OUT,
+                        OUT_STRIDE_HEIGHT,
+                        OUT_STRIDE_WIDTH,
+                        HAS_SCALE,
+                        HAS_SHIFT,
+                        EPSILON,
+                        OTHER,
+                        POINTWISE,
+                        NORM,
+                        WIDE,
+                    )
+                    _commit(
+                        new,
+                        address,
+                        parts,
+                        out_pixel,
+                        here,
+                        here,
+                        channel_valid,
+                        value,
+                        mask,
+                        tau,
+                        C_OUT,
+                        NORM,
+                    )
+            else:
+                here = tl.zeros_like(slots) + seen % LEFT == members
+                passed = valid & here & exceeded(so_far, tau, C_OUT, NORM)
+                tl.store(mask + out_pixel, passed, mask=valid & here)
+                tl.debug_barrier()
+                # Its own blocks before the last; if some have left, the last to come does theirs.
+                finishes, finished = first_block, last_block - 1
+                if came_last & (seen >= LEFT):
+                    finishes, finished = 0, BLOCKS
+                for block in range(finishes, finished):
+                    lane_of = ((block + 1) * members - 1) // BLOCKS
+                    late = at_once > block
+                    if lane_of != part:
+                        theirs = exchange + (BLOCKS + lane_of) * BLOCK_M + slots
+                        late = tl.load(theirs, volatile=True) > block
+                        _fence(counter)
+                    own_channel, own_valid = _channels_of(
+                        block, columns, C_OUT, GROUPS, GROUP_BLOCKS, BLOCK_N
+                    )
+                    cells = lines[:, None] + (block * BLOCK_N + columns)[None, :]
+                    new = tl.load(partials + cells, mask=passed[:, None], volatile=True)
+                    tl.store(
+                        value + (index * C_OUT)[:, None] + own_channel[None, :],
+                        new,
+                        mask=(passed & late)[:, None] & own_valid[None, :],
+                    )
             tl.debug_barrier()

@@ -1,12 +1,12 @@
 """One way to run a kernel: on a GPU as XLA's own Triton call, elsewhere in Triton's interpreter."""
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
+from .gpus import gpus
 from .interpreter import interpret, interpreting, triton_type
 from .triton_ir import ir_of
 
@@ -88,11 +88,6 @@ def _poison(dtype: Any) -> Any:
     return np.iinfo(dtype).max if jax.numpy.issubdtype(dtype, np.integer) else np.nan
 
 
-@functools.cache
 def _capability() -> int:
     """The compute capability of the GPUs, times ten; an H100's where there is none."""
-    try:
-        gpus = jax.local_devices(backend="cuda")
-    except RuntimeError:
-        return 90
-    return round(10 * float(gpus[0].compute_capability))
+    return round(10 * float(gpus()[0].compute_capability)) if gpus() else 90

@@ -1,4 +1,7 @@
-"""The Triton kernels on a GPU: run by hand, `pytest -m gpu`."""
+"""The Triton kernels on a GPU: run by hand, `pytest -m gpu -n 6`.
+
+Fourteen processes at a time were too many for one GPU: tests failed that pass by themselves.
+"""
 
 import math
 import re
@@ -69,9 +72,10 @@ def test_half_precision(name, dtype):
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("case", FULL_SIZE, ids=lambda case: case.name)
 def test_full_size(case, norm):
-    check(case, "triton", norm, "float32", "tensorfloat32", TF32, INTERPRETED_FRAMES)
+    kinds = INTERPRETED_FRAMES
+    check(case, "triton", norm, "float32", "tensorfloat32", TF32, kinds, agreement=1e-5)
     if norm == "max":
-        check(case, "triton", norm, "bfloat16", tolerance=BFLOAT16, kinds=INTERPRETED_FRAMES)
+        check(case, "triton", norm, "bfloat16", tolerance=BFLOAT16, kinds=kinds, agreement=5e-3)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "pose_resnet18", "simple_cnn"])

@@ -9,8 +9,10 @@ from deltajax.thresholds import uniform_thresholds
 from tests.helpers import relative_error
 
 
-def with_random_norms(variables, seed: int):
-    """The variables with batch norms that do something."""
+def variables_of(network, frame, seed: int):
+    """Random weights, and batch norms that do something; no state."""
+    variables = dict(jax.jit(network.init)(jax.random.key(0), frame))
+    variables.pop("delta")
     rng = np.random.default_rng(seed)
 
     def randomised(path, value):
@@ -29,9 +31,7 @@ def folded(request, real_frames):
     """A network, its variables, and both folded; and a frame."""
     network = create(request.param)
     frame = real_frames[0]
-    variables = dict(jax.jit(network.init)(jax.random.key(0), frame))
-    variables.pop("delta")
-    variables = with_random_norms(variables, seed=1)
+    variables = variables_of(network, frame, seed=1)
     return network, variables, *fold_batch_norm(network, variables), frame
 
 
@@ -50,9 +50,7 @@ def test_the_folded_network_is_the_same_function(folded):
 def test_it_runs_on_changes_with_the_same_thresholds(real_frames):
     frames = real_frames[:3, :, :32, :48]
     network = create("resnet18")
-    variables = dict(jax.jit(network.init)(jax.random.key(0), frames[0]))
-    variables.pop("delta")
-    variables = with_random_norms(variables, seed=2)
+    variables = variables_of(network, frames[0], seed=2)
     thresholds = uniform_thresholds(
         network, variables, frames[0], input_threshold=0.0, threshold=0.0
     )

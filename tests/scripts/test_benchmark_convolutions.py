@@ -1,6 +1,7 @@
 """Single convolutions: both sides compute the same, and the results are what they say."""
 
 import json
+import re
 
 import benchmark_convolutions
 import jax
@@ -44,9 +45,13 @@ def test_dense_convolutions_stay_in_the_loop():
     masks = [jnp.zeros(shape[:3], bool) for shape in (layer.x, layer.out)]
     text = jax.jit(dense(layer)).lower(arrays, *masks).compile().as_text()
     assert text is not None
-    body = text[: text.index("\nENTRY")]
-    assert "convolution(" in body or "conv" in body.split("while")[0].lower()
-    assert "convolution(" not in text[text.index("\nENTRY") :]
+    computations = dict(re.findall(r"^(?:ENTRY )?%(\S+) \(.*?\{\n(.*?)^\}", text, re.M | re.S))
+    (body,) = re.findall(r" while\(.*body=%([\w.]+)", text)
+    convolves = [name for name, lines in computations.items() if " convolution(" in lines]
+    assert convolves
+    for name in convolves:
+        callers = [n for n, lines in computations.items() if f"calls=%{name}" in lines]
+        assert (callers or [name]) == [body]
     assert str(STEPS * CHAIN) in text
 
 

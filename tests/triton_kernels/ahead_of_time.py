@@ -9,6 +9,7 @@ import importlib
 import os
 import re
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -42,6 +43,19 @@ class Job:
     capability: int
     num_warps: int
     num_stages: int
+
+
+def output_of(module: str, *arguments: str) -> str:
+    """What a module of the tests prints, run as a program that leaves TRITON_INTERPRET unset."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    return subprocess.run(
+        [sys.executable, "-m", f"tests.triton_kernels.{module}", *arguments],
+        cwd=Path(__file__).parent.parent.parent,
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
 
 
 def compile_all(jobs: Sequence[Job]) -> list[Compiled]:

@@ -1,11 +1,7 @@
 """The calls that XLA makes kernels of on a GPU; those of the interpreter are tested everywhere."""
 
 import dataclasses
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +11,7 @@ from deltajax.triton_kernels import triton_ir
 from deltajax.triton_kernels.interpreter import TRITON_TYPES
 from deltajax.triton_kernels.launch import launch
 from tests.triton_kernels import toy
-
-ROOT = Path(__file__).parent.parent.parent
+from tests.triton_kernels.ahead_of_time import output_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,15 +76,7 @@ def unescape(match: re.Match[str]) -> str:
 
 @pytest.fixture(scope="module")
 def calls() -> list[Call]:
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    text = subprocess.run(
-        [sys.executable, "-m", "tests.triton_kernels.lowering"],
-        cwd=ROOT,
-        env=environment,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
+    text = output_of("lowering")
     return [read_call(line) for line in text.splitlines() if "custom_call @__gpu" in line]
 
 
