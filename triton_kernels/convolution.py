@@ -127,7 +127,7 @@ def convolve(
     max_ways = max(min(steps // MIN_STEPS, config.team // blocks), 1) if config.split else 1
     # One block of channels, and one part of each sum: nothing to tell.
     sums = config.split and max(max_ways, blocks) > 1
-    places = _places(-(-owned // block_m), config.team, blocks)
+    places, together = _places(-(-owned // block_m), config.team, blocks)
     told = (config.shares, places)
     partial_sums = (*told, block_m, width) if sums or blocks > 1 else (1,)
     norms = (*told, 2, blocks, block_m) if blocks > 1 and not sums else (1,)
@@ -252,6 +252,7 @@ def convolve(
             "SUMS": sums,
             "MAX_WAYS": max_ways,
             "PLACES": places,
+            "TOGETHER": together,
             "FINISH_M": finish_m,
             "FINISH_N": finish_n,
             "AT_ONCE": at_once,
@@ -267,15 +268,18 @@ def convolve(
     return results["value"], results["mask"], arrivals if own else counters.array
 
 
-def _places(tiles: int, team: int, blocks: int) -> int:
-    """Tiles of partial sums that a share can need: of all tiles, or of the ways of a few.
+def _places(tiles: int, team: int, blocks: int) -> tuple[int, int]:
+    """Tiles of partial sums that a share can need, and the first of those for tiles shared.
 
     Args:
         tiles: of a share, at most.
         team: programs that compute them.
         blocks: of channels, each of which has a program before any has several.
     """
-    return min(team, max(tiles, team // blocks))
+    if tiles <= team:
+        return min(team, max(tiles, team // blocks)), 0
+    # Some may share a tile while others have not finished their own: at most half as many tiles.
+    return team + max(team // 2, team // blocks), team
 
 
 def _list_block(owned: int, words: bool, num_warps: int) -> int:

@@ -356,6 +356,7 @@ def convolution_kernel(
     SUMS: tl.constexpr,
     MAX_WAYS: tl.constexpr,
     PLACES: tl.constexpr,
+    TOGETHER: tl.constexpr,
     FINISH_M: tl.constexpr,
     FINISH_N: tl.constexpr,
     AT_ONCE: tl.constexpr,
@@ -384,6 +385,8 @@ def convolution_kernel(
         partial_sums  [shares, PLACES, BLOCK_M, BLOCKS · BLOCK_N], float32 with SUMS, else of the
                       map's type, and only where there are several blocks
         norms         [shares, PLACES, 2, BLOCKS, BLOCK_M], likewise
+
+    Of the PLACES, those from TOGETHER on are for tiles that members share.
 
     FINISH_M pixels with FINISH_N channels, all there are, are finished at a time, and AT_ONCE parts
     of their sums loaded. A member waits for the others as long as it takes to look PATIENCE times.
@@ -442,22 +445,19 @@ def convolution_kernel(
     tiles = tl.cdiv(count, BLOCK_M)
     # The loops over steps and blocks are not to be unrolled: a program runs them once or twice,
     # and would wait for its instructions rather than its data.
-    first_tile, first_block, first_step = member, 0, 0
     all_steps = unknown(steps, COMPILED)
-    last_block, last_step = unknown(blocks, COMPILED), all_steps
-    members, part, ways, way = 1, 0, 1, 0
+    all_blocks = unknown(blocks, COMPILED)
+    # As long as there is a tile for every member, each takes one; what is left they share.
+    alone, last_turn = tiles, tiles
     if TEAM > 1:
-        members = tl.maximum(TEAM // tl.maximum(tiles, 1), 1)
-        first_tile = member // members
-        part = member % members
-        ways = tl.minimum(tl.maximum(members // BLOCKS, 1), MAX_WAYS)
-        lanes = tl.minimum(members, BLOCKS)
-        members = lanes * ways
-        if part >= members:
-            first_tile = tiles
-        lane, way = part // ways, part % ways
-        first_block, last_block = lane * BLOCKS // lanes, (lane + 1) * BLOCKS // lanes
-        first_step, last_step = way * all_steps // ways, (way + 1) * all_steps // ways
+        rest = tiles % TEAM
+        each = TEAM // tl.maximum(rest, 1)
+        alone = tiles - rest
+        last_turn = alone
+        lanes = tl.minimum(each, BLOCKS)
+        lane_ways = tl.minimum(tl.maximum(each // BLOCKS, 1), MAX_WAYS)
+        if (member // each < rest) & (member % each < lanes * lane_ways):
+            last_turn = alone + TEAM
     slots = tl.arange(0, BLOCK_M)
     columns = tl.arange(0, BLOCK_N // PACK)
     # The channels, in the order of the blocks' columns.
@@ -469,7 +469,21 @@ def convolution_kernel(
         channel = wide // BLOCK_N // GROUP_BLOCKS * (C_OUT // GROUPS) + within
         channel_valid = (within < C_OUT // GROUPS) & (wide < WIDTH)
 
-    for tile in range(first_tile, tiles, TEAM):
+    for turn in range(member, last_turn, TEAM):
+        tile = turn
+        members, part, ways, way = 1, 0, 1, 0
+        first_block, last_block, first_step, last_step = 0, all_blocks, 0, all_steps
+        if TEAM > 1:
+            together = turn >= alone
+            tile = tl.where(together, alone + member // each, turn)
+            members = tl.where(together, lanes * lane_ways, 1)
+            part = tl.where(together, member % each, 0)
+            ways = tl.where(together, lane_ways, 1)
+            way = part % ways
+            if together:
+                lane = part // ways
+                first_block, last_block = lane * BLOCKS // lanes, (lane + 1) * BLOCKS // lanes
+                first_step, last_step = way * all_steps // ways, (way + 1) * all_steps // ways
         slot = tile * BLOCK_M + slots
         valid = slot < count
         entry = tl.load(listed + slot, mask=valid, other=0)
@@ -580,7 +594,7 @@ def convolution_kernel(
             # tile, or for a member that has its own tile.
             place = member
             if TEAM > 1:
-                place = tl.where(members > 1, tile * ways, member)
+                place = tl.where(members > 1, TOGETHER + (tile - alone) * ways, member)
             place = share * PLACES + place
             partials = partial_sums + place.to(tl.int64) * (BLOCK_M * WIDTH)
             lines = (way * BLOCK_M + slots) * WIDTH
@@ -590,7 +604,7 @@ def convolution_kernel(
                 # The first block, for each pixel, that is not kept.
                 at_once = tl.zeros_like(slots) + first_block
                 all_lanes = tl.arange(0, LANES)
-                counter = arrivals + tl.load(first_counter) + share * TEAM + tile
+                counter = arrivals + tl.load(first_counter) + share * TEAM + tile - alone
                 seen = members + 0
                 came_last = seen < 0
                 _, _, out_pixel = lattice_pixel(
@@ -724,7 +738,7 @@ def convolution_kernel(
                 groups = tl.cdiv(tl.minimum(count - tile * BLOCK_M, BLOCK_M), FINISH_M)
                 group, next_group = 0, 1
                 if members > 1:
-                    counter = arrivals + tl.load(first_counter) + share * TEAM + tile
+                    counter = arrivals + tl.load(first_counter) + share * TEAM + tile - alone
                     seen, came_last = _arrive(counter, members, PATIENCE)
                     seen = _leave(counter, seen, members)
                     # Each finishes its part, or if not all are left, the last to come the whole.
