@@ -112,34 +112,42 @@ def rule(shape: ConvolutionShape) -> ConvolutionConfig:
     what the second-level cache delivers is the limit.
     """
     features = _power_of_two(shape.group_features)
+    multiprocessors = shape.multiprocessors
     if shape.group_channels < 16:
-        # Pairs of pixels, if they can be, which teams cannot compute.
-        return cut(shape, Tile(64 if shape.exact else 256, min(features, 64), 8, 1), 0)
+        # Pairs of pixels, if they can be, which teams cannot compute unless they are listed.
+        listed = shape.pixels >= 4096 * multiprocessors
+        return cut(shape, Tile(64 if shape.exact else 256, min(features, 64), 8, 1), 0, listed)
     # Small maps are deep ones, in which more has changed: about as much as they are narrow.
     narrow = min(shape.group_channels, shape.group_features) * shape.groups
-    tall = shape.pixels * narrow**2 >= 1024 * 2048 * shape.multiprocessors
+    products = shape.pixels * shape.length * shape.group_features
+    tall = shape.pixels * narrow**2 >= 1024 * 2048 * multiprocessors
+    tall = tall or (shape.taps > 1 and products >= 32_000_000 * multiprocessors)
     share_pixels = 1024 if tall else 256
-    if shape.pixels <= 4 * share_pixels:
+    one_share = shape.pixels <= 4 * share_pixels
+    if one_share:
         share_pixels = shape.pixels
     if shape.exact or shape.groups > 1:
         # Three products of split operands take more registers than large tiles leave.
         return cut(shape, Tile(64, min(features, 64), 8, 1), share_pixels)
-    large = shape.pixels >= 200 * shape.multiprocessors
+    large = shape.pixels >= 200 * multiprocessors
+    wide = shape.group_features > shape.length
+    # A share has fewer changed pixels than a large tile has rows.
     if features == 256 and shape.length <= 128 and large:
         return cut(shape, Tile(64, 256, 16, 1), 0)
-    if features == 512 and shape.length <= 256 and large:
-        # A share has fewer changed pixels than a large tile has rows.
-        if shape.itemsize == 2:
-            return cut(shape, Tile(64, 256, 16, 1), 1024)
-        return cut(shape, Tile(64, 128, 8, 1), 2048)
-    if tall and shape.taps == 1 and 1024 <= shape.length >= features and shape.itemsize == 2:
-        return cut(shape, Tile(128, min(features, 128), 8, 1), 1024)
-    if tall:
-        # Before Hopper, which has 227 KiB, operands go through registers that 256 wide tiles fill;
-        # and there are none left for what a program compares while it has more blocks to compute.
-        wide = shape.shared_bytes >= 200 << 10 and 1024 <= shape.length >= shape.group_features
-        return cut(shape, Tile(128, min(features, 256 if wide else 128), 8, 1), share_pixels)
-    return cut(shape, Tile(64, min(features, 128), 8, 1), share_pixels)
+    if features == 512 and wide and large and shape.itemsize == 2:
+        return cut(shape, Tile(64, 256, 16, 1), 1024)
+    if tall and wide and features >= 512:
+        # Of float32, what programs compare takes more registers than what they add up.
+        split = shape.itemsize == 4
+        return cut(shape, Tile(128, 128, 8, 1), share_pixels, not one_share, split)
+    if tall and 1024 <= shape.length >= shape.group_features:
+        listed = shape.pixels * shape.group_features >= 50_000 * multiprocessors and not one_share
+        if shape.itemsize == 2 and shape.taps == 1 and not (listed and features >= 512):
+            return cut(shape, Tile(128, min(features, 128), 8, 1), 1024)
+        # Before Hopper, which has 227 KiB, operands go through registers that 256 wide tiles fill.
+        columns = 256 if shape.shared_bytes >= 200 << 10 else 128
+        return cut(shape, Tile(128, min(features, columns), 8, 1), share_pixels, listed)
+    return cut(shape, Tile(128 if tall else 64, min(features, 128), 8, 1), share_pixels)
 
 
 def candidates(shape: ConvolutionShape) -> list[ConvolutionConfig]:
@@ -180,7 +188,11 @@ TILES = (
 
 
 def cut(
-    shape: ConvolutionShape, tile: Tile, share_pixels: int, listed: bool = False
+    shape: ConvolutionShape,
+    tile: Tile,
+    share_pixels: int,
+    listed: bool = False,
+    split: bool | None = None,
 ) -> ConvolutionConfig:
     """Such tiles, and as many programs as the GPU has room for at a time.
 
@@ -190,6 +202,7 @@ def cut(
         share_pixels: about how many pixels make a share. All members of a team look at all of
             them; but large shares have few tiles that are not full.
         listed: whether the pixels are listed before, for all programs, in one share.
+        split: whether programs tell each other sums; if not given, where each can have a part.
     """
     block_k = 32 if shape.itemsize == 4 or shape.group_channels < 16 else 64
     if shape.groups > 1:
@@ -216,7 +229,7 @@ def cut(
         shares=programs // team,
         team=team,
         listed=listed,
-        split=shape.group_features <= shape.length and parts > 1,
+        split=shape.group_features <= shape.length and parts > 1 if split is None else split,
         # Long runs are read in one go, short ones spread what has changed more evenly.
         run=32 if owned >= 4096 else 8,
         num_warps=tile.num_warps,
