@@ -131,6 +131,9 @@ def rule(shape: ConvolutionShape) -> ConvolutionConfig:
         return cut(shape, Tile(64, min(features, 64), 8, 1), share_pixels)
     large = shape.pixels >= 200 * multiprocessors
     wide = shape.group_features > shape.length
+    if shape.group_features <= 32 and large:
+        # Little is computed with what is read: programs, rather than long ones, hide the waiting.
+        return cut(shape, Tile(64, features, 4, 4), share_pixels)
     # A share has fewer changed pixels than a large tile has rows.
     if features == 256 and shape.length <= 128 and large:
         return cut(shape, Tile(64, 256, 16, 1), 0)

@@ -46,5 +46,5 @@ def test_a_network():
     reports = compiled("network", "pose_resnet18", "bfloat16", "576", "768", "8", "90")
     check(reports, spill_bytes=1024)
     assert {report["key"].split()[0] for report in reports} == {
-        "convolution_kernel", "pixelwise_kernel", "sparsify_kernel"
+        "convolution_kernel", "list_kernel", "pixelwise_kernel", "sparsify_rgb_kernel"
     }  # fmt: skip
