@@ -19,6 +19,8 @@ NUM_FIRST = 3
 """How often the first frame is timed, each time with a new state."""
 NUM_REPEATS = 5
 """How many calls are timed in which nothing, or everything, changes."""
+NUM_COUNTED = 2
+"""Frames of these two kinds whose work is counted: the others have as much."""
 
 Advance = Callable[[int], None]
 """Is told of frames that are done."""
@@ -150,8 +152,10 @@ class Stopwatch:
             if number == 0:
                 self._delta = dj.init_delta(self._network, variables, frame)
             _, self._delta, recorded = self._recording(variables, self._delta, frame[None])
-            steps.append(jax.device_get(recorded["statistics"]))
-        return read_statistics(jax.tree.map(lambda *counts: np.concatenate(counts), *steps))
+            steps.append(recorded["statistics"])
+        # All at once: one by one, a frame's few hundred numbers would take longer than the frame.
+        counts = jax.tree.map(lambda *counts: np.concatenate(counts), *jax.device_get(steps))
+        return read_statistics(counts)
 
 
 def compiled(program: jax.stages.Lowered) -> tuple[jax.stages.Compiled, float]:
@@ -222,9 +226,9 @@ def measure(
     changing = [clip[-1] if step % 2 else flipped for step in range(repeats)]
     full_change = stopwatch.run(variables, changing, advance)
 
-    points = stopwatch.statistics(variables, [*clip, *still, *changing])
-    end = len(clip)
-    steps = end + 2 * repeats
+    counted = [*clip, *still[:NUM_COUNTED], *changing[:NUM_COUNTED]]
+    points = stopwatch.statistics(variables, counted)
+    end, steps = len(clip), len(counted)
     number = np.broadcast_to(np.arange(steps)[:, None], (steps, frames.shape[1]))
     return Measurement(
         first_ms=float(first),
@@ -232,6 +236,6 @@ def measure(
         static=static,
         full_change=full_change,
         totals=total(points, (number > num_warmup) & (number < end)),
-        static_totals=total(points, (number >= end) & (number < end + repeats)),
-        full_change_totals=total(points, number >= end + repeats),
+        static_totals=total(points, (number >= end) & (number < end + NUM_COUNTED)),
+        full_change_totals=total(points, number >= end + NUM_COUNTED),
     )

@@ -33,12 +33,16 @@ FULL_SIZE: tuple[Case, ...] = (
     convolution(
         "stem", (2, 576, 768, 3), 64, (7, 7), (2, 2), ((3, 3), (3, 3)), tail=norm_relu
     ),
+    convolution(
+        "stem_of_eight", (8, 576, 768, 3), 64, (7, 7), (2, 2), ((3, 3), (3, 3)), tail=norm_relu
+    ),
     convolution("stage1_3x3", (2, 144, 192, 64), 64, (3, 3), tail=norm_relu),
     convolution(
         "stage1_1x1_residual", (2, 144, 192, 64), 256, (1, 1), residual=True, tail=norm_relu
     ),
     convolution("stage2_3x3_stride2", (2, 144, 192, 128), 128, (3, 3), (2, 2), tail=norm_relu),
     convolution("stage3_3x3", (8, 36, 48, 256), 256, (3, 3), tail=norm_relu),
+    convolution("stage3_3x3_large", (8, 68, 120, 256), 256, (3, 3), tail=norm_relu),
     convolution(
         "stage3_1x1_residual", (8, 36, 48, 256), 1024, (1, 1), residual=True, tail=norm_relu
     ),
