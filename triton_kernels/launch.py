@@ -1,14 +1,18 @@
-"""One way to run a kernel: on a GPU as XLA's own Triton call, elsewhere in Triton's interpreter."""
+"""One way to run a kernel: on a GPU as a kernel of XLA's own, elsewhere in Triton's interpreter."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from jax.core import ShapedArray
+from jax.extend.core import Primitive
+from jax.interpreters import mlir
 
 from .gpus import gpus
 from .interpreter import interpret, interpreting, triton_type
-from .triton_ir import ir_of
+from .ptx import Source, compiling
 
 
 def launch(
@@ -58,27 +62,78 @@ def launch(
 
         results = jax.pure_callback(run, outputs, *operands.values())
     else:
-        aliases = tuple(types[name] for name in updated)
-        ir = ir_of(kernel, types, parameters, aliases, _capability(), num_warps, num_stages)
+        source = Source(
+            kernel,
+            tuple((name, types[name]) for name in kernel.arg_names if name in types),
+            tuple((name, parameters[name]) for name in kernel.arg_names if name in parameters),
+            len(updated),
+            _capability(),
+            num_warps,
+            num_stages,
+        )
+        # Begun here, so that all kernels of a function are compiled at the same time.
+        compiling(source)
         given = [name for name in kernel.arg_names if name in operands]
-        sizes = (*grid, 1, 1)
-        # XLA makes a CUDA graph of these calls. To each it passes the pointers of the operands and
-        # then those of all results, so that what is updated comes twice.
-        results = jax.ffi.ffi_call(
-            "__gpu$xla.gpu.triton",
-            outputs,
-            input_output_aliases={given.index(name): names.index(name) for name in updated},
-        )(
+        results = _kernel_call.bind(
             *(operands[name] for name in given),
-            name=kernel.__name__,
-            ir=ir,
-            num_warps=np.int32(num_warps),
-            num_stages=np.int32(num_stages),
-            grid_x=np.int32(sizes[0]),
-            grid_y=np.int32(sizes[1]),
-            grid_z=np.int32(sizes[2]),
+            source=source,
+            grid=grid,
+            outputs=tuple((output.shape, output.dtype) for output in outputs),
+            aliases=tuple((given.index(name), names.index(name)) for name in updated),
         )
     return dict(zip(names, results, strict=True))
+
+
+_kernel_call = Primitive("kernel_call")
+_kernel_call.multiple_results = True
+
+
+@_kernel_call.def_impl
+def _run(*operands: jax.Array, **parameters: Any) -> Sequence[jax.Array]:
+    return jax.jit(functools.partial(_kernel_call.bind, **parameters))(*operands)
+
+
+@_kernel_call.def_abstract_eval
+def _outputs(*operands: Any, outputs: Sequence[tuple[Any, Any]], **_: Any) -> list[ShapedArray]:
+    return [ShapedArray(shape, dtype) for shape, dtype in outputs]
+
+
+def _lower(
+    context: Any,
+    *operands: Any,
+    source: Source,
+    grid: tuple[int, ...],
+    outputs: Sequence[Any],
+    aliases: tuple[tuple[int, int], ...],
+) -> Any:
+    """XLA makes a CUDA graph of these calls.
+
+    To each it passes the pointers of the operands and then those of all results, so that what is
+    updated comes twice.
+    """
+    program = compiling(source).result()
+    sizes = (*grid, 1, 1)
+    integers = {
+        "grid_x": sizes[0],
+        "grid_y": sizes[1],
+        "grid_z": sizes[2],
+        "block_x": program.threads,
+        "block_y": 1,
+        "block_z": 1,
+        "shared_mem_bytes": program.shared_bytes,
+    }
+    lower = jax.ffi.ffi_lowering("__gpu$xla.gpu.ptx", operand_output_aliases=dict(aliases))
+    return lower(
+        context,
+        *operands,
+        name=source.kernel.__name__,
+        kernel_type="ptx",
+        kernel_data=program.ptx,
+        **{name: np.int32(value) for name, value in integers.items()},
+    )
+
+
+mlir.register_lowering(_kernel_call, _lower)
 
 
 def _poison(dtype: Any) -> Any:

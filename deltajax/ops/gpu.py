@@ -31,26 +31,26 @@ def why_not_triton() -> str | None:
                 f"{gpu.device_kind} has compute capability {gpu.compute_capability}, but "
                 f"{MIN_CAPABILITY} (Ampere) or newer is needed"
             )
-    return _why_not_compiled() if gpus() else None
+    return _why_not_run() if gpus() else None
 
 
-def _why_not_compiled() -> str | None:
-    """What is wrong with jax and Triton together; None if a small update compiles.
+def _why_not_run() -> str | None:
+    """What is wrong with jax, Triton and the driver together; None if a small update runs.
 
-    XLA has a Triton of its own, which reads what some releases write and not what others do.
+    How XLA calls kernels, and what Triton writes, is promised by neither.
     """
     try:
         # Imported here: without Triton it cannot be.
-        from .update_triton import compile_update
+        from .update_triton import try_update
 
         # In a thread, which knows nothing of what is being traced here, and on which mesh.
         with ThreadPoolExecutor(1) as pool:
-            pool.submit(compile_update, gpus()[0]).result()
+            pool.submit(try_update, gpus()[0]).result()
     except Exception as error:
         pair = " and ".join(f"{name} {importlib.metadata.version(name)}" for name in MIN_VERSIONS)
         reason = str(error).partition("\n")[0]
         return (
-            f"{pair} cannot compile a kernel together; install versions that can, such as the "
+            f"{pair} cannot run a kernel together; install versions that can, such as the "
             f'newest of both: pip install --upgrade "jax[cuda13]" triton '
             f"({type(error).__name__}: {reason})"
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Shaped
 
@@ -111,8 +112,12 @@ def update_triton(
     return Updated(value, mask, function.reach(), left)
 
 
-def compile_update(device: Any) -> None:
-    """Compiles the update of a small convolution for a device, and does not run it."""
+def try_update(device: Any) -> None:
+    """Runs the update of a small convolution on a device.
+
+    Raises:
+        RuntimeError: if its result is wrong, or it cannot be run.
+    """
 
     def run(x: jax.Array, mask: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
         operation = Convolution(kernel, Window((3, 3), (1, 1), ((1, 1), (1, 1))))
@@ -120,11 +125,12 @@ def compile_update(device: Any) -> None:
         updated = update_triton(function, x, 0.0, "max", arrivals_of(function))
         return updated.value, updated.mask
 
-    there = jax.sharding.SingleDeviceSharding(device)
-    x = jax.ShapeDtypeStruct((1, 8, 8, 32), jnp.bfloat16, sharding=there)
-    mask = jax.ShapeDtypeStruct((1, 8, 8), jnp.bool_, sharding=there)
-    kernel = jax.ShapeDtypeStruct((3, 3, 32, 32), jnp.bfloat16, sharding=there)
-    jax.jit(run).lower(x, mask, kernel).compile()
+    ones = np.ones((1, 8, 8, 32), jnp.bfloat16), np.ones((1, 8, 8), bool)
+    given = jax.device_put((*ones, np.ones((3, 3, 32, 32), jnp.bfloat16)), device)
+    value, mask = jax.device_get(jax.jit(run)(*given))
+    taps = np.array([2, 3, 3, 3, 3, 3, 3, 2])
+    if not (mask.all() and (value[0] == 32 * np.outer(taps, taps)[:, :, None]).all()):
+        raise RuntimeError("an update of a small convolution is wrong")
 
 
 def arrivals_of(function: Function) -> Arrivals:

@@ -1,4 +1,4 @@
-"""Compiles Triton kernels for NVIDIA GPUs that are not there, from the IR that XLA gets.
+"""Compiles Triton kernels for NVIDIA GPUs that are not there, to the PTX that XLA gets.
 
 Compilation runs in processes of its own, which leave TRITON_INTERPRET unset: with it set, Triton's
 whole standard library is made for the interpreter when it is imported. Hence this module imports
@@ -75,7 +75,7 @@ def compile_for(
     capability: int,
     num_warps: int,
     num_stages: int,
-    aliases: tuple[str, ...] = (),
+    aliases: int = 0,
 ) -> Compiled:
     """Compiles one kernel, in a process without TRITON_INTERPRET.
 
@@ -86,28 +86,16 @@ def compile_for(
       capability: 80, 90 or 100.
       num_warps: Warps of a block.
       num_stages: Stages of the software pipeline.
-      aliases: Types of the results that are also operands.
+      aliases: Results that are also operands.
     """
-    import triton
-    from triton.backends.compiler import GPUTarget
+    from deltajax.triton_kernels.ptx import Source, compiling
 
-    from deltajax.triton_kernels.triton_ir import ir_of
-
-    ir = ir_of(kernel, types, constants, aliases, capability, num_warps, num_stages)
-    options = {
-        "num_warps": num_warps,
-        "num_stages": num_stages,
-        # The default up to Triton 3.9, which warns where it is left out.
-        "enable_fp_fusion": True,
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder, "kernel.ttir")
-        source.write_text(ir)
-        target = GPUTarget("cuda", capability, 32)
-        compiled = triton.compile(str(source), target=target, options=options)
-    ptx = compiled.asm["ptx"]
-    registers, spill_bytes = _assemble(ptx, capability)
-    return Compiled(compiled.metadata.shared, registers, spill_bytes, ptx)
+    pointers = tuple((name, types[name]) for name in kernel.arg_names if name in types)
+    others = tuple((name, constants[name]) for name in kernel.arg_names if name in constants)
+    source = Source(kernel, pointers, others, aliases, capability, num_warps, num_stages)
+    program = compiling(source).result()
+    registers, spill_bytes = _assemble(program.ptx, capability)
+    return Compiled(program.shared_bytes, registers, spill_bytes, program.ptx)
 
 
 def _assemble(ptx: str, capability: int) -> tuple[int, int]:

@@ -213,7 +213,7 @@ def main(arguments: list[str]) -> None:
                     capability,
                     launch.num_warps,
                     launch.num_stages,
-                    launch.aliases,
+                    len(launch.aliases),
                 )
                 report |= {
                     "shared_bytes": compiled.shared_bytes,

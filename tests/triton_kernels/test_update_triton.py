@@ -16,7 +16,7 @@ import deltajax as dj
 from deltajax.ops import gpu, update_triton
 from deltajax.ops import update as update_module
 from deltajax.ops.convolution import Convolution
-from deltajax.ops.function import Function
+from deltajax.ops.function import Function, Updated
 from deltajax.ops.identity import Concatenation, Identity
 from deltajax.ops.pooling import MaxPooling
 from deltajax.ops.tail import Tail
@@ -243,25 +243,34 @@ def check_that_there_are_no_kernels(message: str) -> None:
 
 
 def test_versions_that_do_not_go_together(another_machine, monkeypatch):
-    def compile_update(device: Any) -> None:
-        parsing = "INVALID_ARGUMENT: Failed to parse Triton module: -:1:1: error"
-        raise jax.errors.JaxRuntimeError(f'{parsing}\n\ninput ir: "module {{..."')
+    def try_update(device: Any) -> None:
+        raise jax.errors.JaxRuntimeError(
+            "INTERNAL: Failed to load PTX text as a module\n\nptx: ..."
+        )
 
-    monkeypatch.setattr(update_triton, "compile_update", compile_update)
+    monkeypatch.setattr(update_triton, "try_update", try_update)
     another_machine("9.0", GOOD)
     check_that_there_are_no_kernels(
-        r"jax 0.11.2 and triton 3.7.1 cannot compile .*pip install --upgrade .*"
-        r"\(JaxRuntimeError: INVALID_ARGUMENT: Failed to parse Triton module: -:1:1: error\)$"
+        r"jax 0.11.2 and triton 3.7.1 cannot run .*pip install --upgrade .*"
+        r"\(JaxRuntimeError: INTERNAL: Failed to load PTX text as a module\)$"
     )
 
 
 def test_versions_that_go_together(another_machine, monkeypatch):
     """With the interpreter in the place of a GPU."""
-    compile_update, (cpu, *_) = update_triton.compile_update, jax.devices("cpu")
-    monkeypatch.setattr(update_triton, "compile_update", lambda device: compile_update(cpu))
+    try_update, (cpu, *_) = update_triton.try_update, jax.devices("cpu")
+    monkeypatch.setattr(update_triton, "try_update", lambda device: try_update(cpu))
     another_machine("9.0", GOOD)
     assert update_module.resolve("triton") == "triton"
     assert update_module.resolve("auto") == "auto"
+
+
+def test_a_wrong_result_is_seen(monkeypatch):
+    """Such as of a kernel that takes its pointers in another order."""
+    wrong = Updated(jnp.zeros((1, 8, 8, 32)), jnp.ones((1, 8, 8), bool), jnp.ones((1, 8, 8)), None)
+    monkeypatch.setattr(update_triton, "update_triton", lambda *_: wrong)
+    with pytest.raises(RuntimeError, match="an update of a small convolution is wrong"):
+        update_triton.try_update(jax.devices("cpu")[0])
 
 
 def test_auto_is_xla_without_a_gpu(another_machine):
