@@ -82,7 +82,7 @@ def calls() -> list[Call]:
 
 def test_every_kernel_is_a_call_of_its_own(calls):
     assert {call.target for call in calls} == {"__gpu$xla.gpu.triton"}
-    kernels = ["sparsify_kernel", *["convolution_kernel"] * (3 + 4), "pixelwise_kernel"]
+    kernels = ["sparsify_rgb_kernel", *["convolution_kernel"] * (3 + 4), "pixelwise_kernel"]
     assert [call.kernel for call in calls] == kernels
 
 
