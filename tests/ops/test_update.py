@@ -41,7 +41,13 @@ HALF_CASES = (
 )
 
 # Most of their output pixels see the only input pixel, or none and follow any change.
-MOSTLY_REACHED = ("one_pixel_map", "one_row", "transposed_kernel_smaller_than_stride", "stem", "stem_of_eight")
+MOSTLY_REACHED = (
+    "one_pixel_map",
+    "one_row",
+    "transposed_kernel_smaller_than_stride",
+    "stem",
+    "stem_of_eight",
+)
 
 
 def make_mask(rng: np.random.Generator, shape: tuple[int, ...], kind: str) -> np.ndarray:
