@@ -4,15 +4,25 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from .blazepose import BlazePose
 from .common import VideoNetwork
+from .efficientnet_lite import EfficientNetLite0
+from .hrnet import PoseHRNet
+from .mobilenet_v2 import MobileNetV2
 from .pose_resnet import PoseResNet
 from .resnet import BLOCKS, ResNet
+from .selfie_segmentation import SelfieSegmentation
 from .simple_cnn import SimpleCNN
 
 _NETWORKS: dict[str, Callable[..., VideoNetwork]] = {
     "simple_cnn": SimpleCNN,
     **{f"resnet{depth}": partial(ResNet, depth=depth) for depth in BLOCKS},
     **{f"pose_resnet{depth}": partial(PoseResNet, depth=depth) for depth in BLOCKS},
+    **{f"pose_hrnet_w{width}": partial(PoseHRNet, width=width) for width in (32, 48)},
+    "mobilenet_v2": MobileNetV2,
+    "efficientnet_lite0": EfficientNetLite0,
+    "blazepose": BlazePose,
+    "selfie_segmentation": SelfieSegmentation,
 }
 
 NAMES = tuple(_NETWORKS)

@@ -8,6 +8,7 @@ import numpy as np
 
 from .errors import WeightsError
 from .pytorch import read_state_dict
+from .tflite import read_tflite
 
 
 def read_weights(path: Path | str) -> dict[str, np.ndarray]:
@@ -16,8 +17,9 @@ def read_weights(path: Path | str) -> dict[str, np.ndarray]:
     Nothing in a file is ever executed: a pickle may hold arrays and plain containers only.
 
     Args:
-        path: ".safetensors", ".npz", or ".pth", ".pt" or ".bin" that PyTorch 1.6 or newer has
-            written, which need not be installed. Of a checkpoint the state dictionary is taken.
+        path: ".safetensors", ".npz", ".tflite", or ".pth", ".pt" or ".bin" that PyTorch has
+            written, which need not be installed. Of a checkpoint the state dictionary is taken, of
+            a .tflite file the weights of its layers (see `deltajax.models.weights.tflite`).
 
     Raises:
         WeightsError: for a file that is not there, is damaged or of another format, or that holds
@@ -63,4 +65,5 @@ READERS: Mapping[str, Callable[[Path], dict[str, np.ndarray]]] = {
     ".pth": read_state_dict,
     ".pt": read_state_dict,
     ".bin": read_state_dict,
+    ".tflite": read_tflite,
 }
