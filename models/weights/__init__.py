@@ -3,5 +3,13 @@
 from .errors import WeightsError
 from .files import read_weights
 from .loading import load_weights
+from .published import PUBLISHED, cache_folder, fetch_weights
 
-__all__ = ["WeightsError", "load_weights", "read_weights"]
+__all__ = [
+    "PUBLISHED",
+    "WeightsError",
+    "cache_folder",
+    "fetch_weights",
+    "load_weights",
+    "read_weights",
+]

@@ -121,9 +121,7 @@ def _problems(leaves: list[Leaf], weights: Mapping[str, np.ndarray]) -> Iterator
 
 
 def _leaves(shapes: Mapping[Path, tuple[int, ...]], origin: Origin) -> list[Leaf]:
-    return [
-        Leaf(path, shape, *origin.stored(path, len(shape))) for path, shape in shapes.items()
-    ]
+    return [Leaf(path, shape, *origin.stored(path, len(shape))) for path, shape in shapes.items()]
 
 
 def _shapes(network: VideoNetwork) -> dict[Path, tuple[int, ...]]:
@@ -150,4 +148,6 @@ def _description(network: VideoNetwork) -> str:
     """The network and the sizes that its weights depend on."""
     common = VideoNetwork.__dataclass_fields__
     own = [name for name in type(network).__dataclass_fields__ if name not in common]
-    return f"{type(network).__name__}({', '.join(f'{name}={getattr(network, name)}' for name in own)})"
+    return (
+        f"{type(network).__name__}({', '.join(f'{name}={getattr(network, name)}' for name in own)})"
+    )
