@@ -4,9 +4,12 @@ from .blazepose import BlazePose, BodyPose
 from .common import VideoNetwork
 from .efficientnet_lite import EfficientNetLite0
 from .folding import fold_batch_norm
+from .heatmaps import decode_heatmaps
 from .hrnet import PoseHRNet
+from .imagenet import imagenet_classes
 from .mobilenet_v2 import MobileNetV2
 from .pose_resnet import PoseResNet
+from .recommended import recommended
 from .registry import NAMES, create
 from .resnet import ResNet
 from .selfie_segmentation import SelfieSegmentation
@@ -27,8 +30,11 @@ __all__ = [
     "VideoNetwork",
     "WeightsError",
     "create",
+    "decode_heatmaps",
     "fetch_weights",
     "fold_batch_norm",
+    "imagenet_classes",
     "load_weights",
     "read_weights",
+    "recommended",
 ]

@@ -39,6 +39,11 @@ def create(name: str, **settings: Any) -> VideoNetwork:
     Raises:
         ValueError: for an unknown name; the message lists the known ones.
     """
+    check_name(name)
+    return _NETWORKS[name](**settings)
+
+
+def check_name(name: str) -> None:
+    """Raises ValueError for a network that there is not."""
     if name not in _NETWORKS:
         raise ValueError(f"there is no network {name!r}; known are {', '.join(NAMES)}")
-    return _NETWORKS[name](**settings)
