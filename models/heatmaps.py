@@ -4,6 +4,7 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 Refinement = Literal["none", "quarter", "taylor"]
@@ -25,7 +26,8 @@ class Keypoints(NamedTuple):
 
 
 def decode_heatmaps(
-    heatmaps: Float[Array, "N H W K"], refinement: Refinement = "quarter"
+    heatmaps: Float[Array, "N H W K"] | Float[np.ndarray, "N H W K"],
+    refinement: Refinement | str = "quarter",
 ) -> Keypoints:
     """Where each heatmap is largest.
 

@@ -12,11 +12,6 @@ import deltajax as dj
 from .common import Layer, VideoNetwork
 from .resnet import BasicBlock, Bottleneck
 
-MODULES = (1, 4, 3)
-"""Exchange modules of stages 2, 3 and 4, which have as many resolutions."""
-BLOCKS = 4
-"""Residual blocks of a branch between two exchanges."""
-
 
 class Exchange(nn.Module):
     """Every resolution becomes the sum of all, brought to its size, with ReLU.
@@ -69,10 +64,14 @@ class PoseHRNet(VideoNetwork):
     Attributes:
         width: channels of the largest resolution, 32 or 48; each smaller one has twice as many.
         num_joints: heatmaps; 17 are COCO's keypoints.
+        modules: exchanges of stages 2, 3 and 4, which have as many resolutions.
+        blocks: residual blocks of a branch between two exchanges.
     """
 
     width: int = 32
     num_joints: int = 17
+    modules: tuple[int, int, int] = (1, 4, 3)
+    blocks: int = 4
 
     @nn.compact
     def __call__(self, x, train: bool = False) -> jax.Array:
@@ -87,7 +86,7 @@ class PoseHRNet(VideoNetwork):
             conv(self.width, 3, 1, 1, name="transition1_0")(x, train=train),
             conv(2 * self.width, 3, 2, 1, name="transition1_1_0")(x, train=train),
         ]
-        for number, modules in enumerate(MODULES):
+        for number, modules in enumerate(self.modules):
             stage = number + 2
             if stage > 2:
                 new = conv(
@@ -110,7 +109,7 @@ class PoseHRNet(VideoNetwork):
         return dj.Densify()(x).astype(jnp.float32)
 
     def _branch(self, x, name: str, train: bool):
-        for index in range(BLOCKS):
+        for index in range(self.blocks):
             conv = self.normalised_convolution()
             x = BasicBlock(x.shape[-1], 1, conv, name=f"{name}_{index}")(x, train=train)
         return x
