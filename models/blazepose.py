@@ -6,6 +6,7 @@ import functools
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 import deltajax as dj
@@ -48,11 +49,11 @@ class BodyPose(flax.struct.PyTreeNode):
         heatmaps: [N, 64, 64, 39], logits: where the landmarks are.
     """
 
-    landmarks: jax.Array
-    world_landmarks: jax.Array
-    presence: jax.Array
-    segmentation: jax.Array
-    heatmaps: jax.Array
+    landmarks: jax.Array | np.ndarray
+    world_landmarks: jax.Array | np.ndarray
+    presence: jax.Array | np.ndarray
+    segmentation: jax.Array | np.ndarray
+    heatmaps: jax.Array | np.ndarray
 
 
 class BlazePose(VideoNetwork):

@@ -120,7 +120,7 @@ class Heatmaps(Prediction):
         (points,), (scores,) = decode_heatmaps(output[None])
         points = np.asarray(points) * (frame.shape[0] / output.shape[0])
         visible = np.asarray(scores) > VISIBLE
-        return skeleton_overlay(picture, points, COCO.edges, visible, sides=COCO.sides)
+        return skeleton_overlay(picture, points, COCO.edges, visible, sides=np.array(COCO.sides))
 
     def kept(self, output):
         points, scores = decode_heatmaps(output)
@@ -143,7 +143,9 @@ class Landmarks(Prediction):
         joints = len(BLAZEPOSE.names)
         points = output.landmarks[:joints, :2] * (frame.shape[0] / SIDE)
         visible = np.asarray(jax.nn.sigmoid(output.landmarks[:joints, 3])) > VISIBLE
-        return skeleton_overlay(frame, points, BLAZEPOSE.edges, visible, sides=BLAZEPOSE.sides)
+        return skeleton_overlay(
+            frame, points, BLAZEPOSE.edges, visible, sides=np.array(BLAZEPOSE.sides)
+        )
 
     def kept(self, output: BodyPose):
         joints = len(BLAZEPOSE.names)

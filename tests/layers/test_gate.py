@@ -35,7 +35,7 @@ def variables():
 
 @pytest.fixture(scope="module")
 def frames() -> np.ndarray:
-    """float32 [8, 2, 16, 24, 3]: a square of 4 × 4 pixels moves and fades; the last is all white."""
+    """float32 [8, 2, 16, 24, 3]: a square moves and fades; the last frame is all white."""
     frames = np.zeros((8, 2, 16, 24, 3), np.float32)
     for step in range(7):
         frames[step, :, 4:8, 2 * step : 2 * step + 4] = 1 - 0.02 * step
