@@ -2,11 +2,11 @@
 pose tracking", CV4ARVR workshop at CVPR 2020; the published network is a later version."""
 
 import functools
+from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
 import deltajax as dj
@@ -37,7 +37,7 @@ LANDMARK_BLOCKS = (4, 5)
 
 
 class BodyPose(flax.struct.PyTreeNode):
-    """What the network says of the person in the middle of each picture.
+    """What the network says of the person in the middle of each picture; arrays.
 
     Attributes:
         landmarks: [N, 39, 5], x, y and z in pixels of the picture (z: depth relative to the hips),
@@ -49,11 +49,11 @@ class BodyPose(flax.struct.PyTreeNode):
         heatmaps: [N, 64, 64, 39], logits: where the landmarks are.
     """
 
-    landmarks: jax.Array | np.ndarray
-    world_landmarks: jax.Array | np.ndarray
-    presence: jax.Array | np.ndarray
-    segmentation: jax.Array | np.ndarray
-    heatmaps: jax.Array | np.ndarray
+    landmarks: Any
+    world_landmarks: Any
+    presence: Any
+    segmentation: Any
+    heatmaps: Any
 
 
 class BlazePose(VideoNetwork):

@@ -8,7 +8,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -16,7 +16,17 @@ from rich.table import Table
 
 from deltajax.models.weights import PUBLISHED, WeightsError, cache_folder, fetch_weights
 
-Name = Literal[tuple(PUBLISHED)]  # pyright: ignore[reportInvalidTypeForm]
+Names = Annotated[
+    tuple[str, ...],
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="[{" + ",".join(PUBLISHED) + "} ...]",
+        instance_from_str=tuple,
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=list,
+        choices=tuple(PUBLISHED),
+    ),
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +38,7 @@ class Options:
         folder: where to keep the files.
     """
 
-    names: tyro.conf.Positional[tuple[Name, ...]] = ()
+    names: tyro.conf.Positional[Names] = ()
     folder: Path = dataclasses.field(default_factory=cache_folder)
 
 

@@ -127,18 +127,14 @@ def _leaves(shapes: Mapping[Path, tuple[int, ...]], origin: Origin) -> list[Leaf
 def _shapes(network: VideoNetwork) -> dict[Path, tuple[int, ...]]:
     # All networks take this size, and none has parameters that depend on it.
     frame = jax.ShapeDtypeStruct((1, 256, 256, 3), jnp.uint8)
-    variables = jax.eval_shape(network.init, jax.random.key(0), frame)
-    return {
-        path: leaf.shape
-        for path, leaf in flatten_dict(variables).items()
-        if path[0] in ("params", BATCH_STATS)
-    }
+    leaves: Any = flatten_dict(jax.eval_shape(network.init, jax.random.key(0), frame))
+    return {path: leaf.shape for path, leaf in leaves.items() if path[0] in ("params", BATCH_STATS)}
 
 
 def _new_head(network: VideoNetwork, key: jax.Array) -> dict[Path, jax.Array]:
     @jax.jit
     def head(key: jax.Array, frame: jax.Array) -> dict[Path, jax.Array]:
-        params = flatten_dict({"params": network.init(key, frame)["params"]})
+        params: Any = flatten_dict({"params": network.init(key, frame)["params"]})
         return {path: array for path, array in params.items() if HEADS[type(network)] in path}
 
     return head(key, jnp.zeros((1, 64, 64, 3), jnp.uint8))

@@ -1,5 +1,7 @@
 """Gates: one number a channel of a whole map, which would change every pixel a little."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,13 +18,14 @@ class Gated(nn.Module):
     """A convolution, times a gate of its mean."""
 
     gate_threshold: float = 0.0
-    implementation: str = "auto"
+    implementation: Any = "auto"
 
     @nn.compact
     def __call__(self, x):
         x = dj.Sparsify(implementation=self.implementation)(x)
         x = dj.Conv(8, 3, activation="relu", implementation=self.implementation)(x)
-        gate = nn.sigmoid(dj.Conv(8, 1)(dj.GlobalAvgPool(keepdims=True)(x)))
+        gate: Any = dj.GlobalAvgPool(keepdims=True)(x)
+        gate = dj.Conv(8, 1, activation="sigmoid")(gate)
         gate = dj.Gate(threshold=self.gate_threshold)(gate, x)
         x = dj.Multiply(implementation=self.implementation)(x, gate)
         return dj.Densify()(x)
@@ -58,7 +61,7 @@ def test_a_threshold_keeps_what_it_multiplies_sparse(variables, frames):
         computed[threshold] = np.asarray(masks["masks"]["Multiply_0"]["computed"])[1:].mean((2, 3))
         gates = np.asarray(masks["masks"]["Gate_0"]["computed"])
         assert gates.shape == (8, 2, 1, 1)
-    dense = jax.vmap(lambda x: Gated().apply(variables, x))(frames)
+    dense: Any = jax.vmap(lambda x: Gated().apply(variables, x))(frames)
     assert (computed[0.0] == 1).all()
     assert computed[0.05][:6].max() < 0.25
     # When the gate does move, all pixels follow.

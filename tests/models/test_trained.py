@@ -11,18 +11,18 @@ import pytest
 import deltajax as dj
 from deltajax.metrics import intersection_over_union, keypoint_shift, top1_agreement
 from deltajax.models import (
-    VideoNetwork,
     create,
     imagenet_classes,
     load_weights,
     read_weights,
     recommended,
 )
+from deltajax.statistics import read_statistics, total
 from deltajax.thresholds import uniform_thresholds
 from deltajax.video import VideoReader, sample_clip
 from tests.helpers import dense_frames, relative_error
 
-STEPS = 30
+STEPS = 16
 CROPS = {
     "efficientnet_lite0": (384, 264, 224, 224),
     "blazepose": (560, 200, 160, 160),
@@ -33,17 +33,17 @@ SIDES = {"efficientnet_lite0": 224}
 
 
 class Trained(NamedTuple):
-    """A network, its variables, frames, its dense outputs, and the clip's.
+    """What became of the frames of the clip.
 
     Attributes:
-        outputs: by the factor of the recommended thresholds, incremental ones.
-        multiplications: by the same, the share that was done after the first frame.
+        dense: outputs of the dense network.
+        outputs: incremental ones, by the factor of the recommended thresholds.
+        work: by the same, the share of the multiplications that was done after the first frame.
     """
 
-    network: VideoNetwork
     dense: Any
     outputs: dict[float, Any]
-    updates: dict[float, float]
+    work: dict[float, float]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,8 @@ def trained(published):
             batch_frames=STEPS,
         ) as reader:
             frames = next(reader).frames
-        outputs, updates = {}, {}
+        outputs, work = {}, {}
+        later = np.arange(STEPS)[:, None] > 0
         for scale in (0.0, 1.0):
             collection = uniform_thresholds(
                 network,
@@ -76,9 +77,9 @@ def trained(published):
             outputs[scale], _, recorded = dj.scan_frames(
                 network, {**variables, "thresholds": collection}, frames, collect=("statistics",)
             )
-            entry = recorded["statistics"]["sparsify"]
-            updates[scale] = float(np.mean(entry["active"][1:]) / np.mean(entry["pixels"][1:]))
-        return Trained(network, dense_frames(network, variables, frames), outputs, updates)
+            points = read_statistics(recorded["statistics"])
+            work[scale] = total(points, later).multiplications_share
+        return Trained(dense_frames(network, variables, frames), outputs, work)
 
     return run
 
@@ -91,14 +92,14 @@ def test_at_threshold_zero_it_is_dense(trained, name):
         assert relative_error(output, expected) <= 1e-5
         first = np.broadcast_to(np.asarray(expected)[:1], expected.shape)
         assert relative_error(first, expected) > 1e-4
-    assert found.updates[1.0] < 0.9 * found.updates[0.0]
+    assert found.work[1.0] < 0.9 * found.work[0.0]
 
 
 def test_a_tripod_is_seen(trained):
     found = trained("efficientnet_lite0")
-    classes = {imagenet_classes()[index] for index in np.argmax(found.dense, axis=-1).ravel()}
-    assert classes <= {"tripod", "swing"}
-    assert "tripod" in classes
+    # But for a frame in which somebody walks by.
+    tripod = imagenet_classes().index("tripod")
+    assert np.mean(np.argmax(found.dense, axis=-1) == tripod) > 0.9
     assert top1_agreement(found.outputs[1.0], found.dense) >= 0.99
 
 

@@ -1,6 +1,7 @@
 """Runs .tflite files as LiteRT does, also those with MediaPipe's own last operation."""
 
 from pathlib import Path
+from typing import Any
 
 import flatbuffers
 import numpy as np
@@ -17,7 +18,7 @@ def run(path: Path, frame: np.ndarray) -> dict[str, np.ndarray]:
         path: of the file.
         frame: what the network takes, float32.
     """
-    model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    model: Any = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
     graph = model.subgraphs[0]
     for index, operator in enumerate(graph.operators):
         if model.operatorCodes[operator.opcodeIndex].customCode:

@@ -1,6 +1,7 @@
 """Weights of others in our trees: names, shapes, heads."""
 
 import re
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -88,11 +89,11 @@ def test_a_new_head(resnet18):
 def test_folded_while_loading(resnet18):
     frame = jnp.asarray(references.frame())
     network = ResNet(depth=18)
-    expected = network.apply(load_weights(network, resnet18), frame)
+    expected: Any = network.apply(load_weights(network, resnet18), frame)
     folded = network.clone(folded=True)
     variables = load_weights(folded, resnet18)
     assert "batch_stats" not in variables
-    actual = folded.apply(variables, frame)
+    actual: Any = folded.apply(variables, frame)
     assert np.linalg.norm(actual - expected) <= 1e-5 * np.linalg.norm(expected)
 
 

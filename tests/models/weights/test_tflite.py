@@ -1,5 +1,7 @@
 """Networks of .tflite files against LiteRT, which runs the files themselves."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,9 +30,9 @@ def relative_error(actual, expected) -> float:
 
 def test_blazepose(published, crop):
     path = published("blazepose")
-    expected = run(path, np.float32(crop / 255))
+    expected = run(path, (crop / 255).astype(np.float32))
     network = create("blazepose")
-    pose = network.apply(load_weights(network, read_weights(path)), jnp.asarray(crop))
+    pose: Any = network.apply(load_weights(network, read_weights(path)), jnp.asarray(crop))
     found = {
         "Identity": pose.landmarks.reshape(1, -1),
         "Identity_1": pose.presence[:, None],
@@ -47,7 +49,7 @@ def test_selfie_segmentation(published, crop):
     """The last operation, which is MediaPipe's own, is a transposed convolution and a sigmoid."""
     path = published("selfie_segmentation")
     weights = read_weights(path)
-    (features,) = run(path, np.float32(crop / 255)).values()
+    (features,) = run(path, (crop / 255).astype(np.float32)).values()
     kernel = weights["segment/kernel"].astype(np.float64)
     logits = np.einsum("nhwc,oijc->nhiwjo", features, kernel).reshape(1, 256, 256, 1)
     expected = 0.5 + 0.5 * np.tanh((logits + weights["segment/bias"]) / 2)
