@@ -228,6 +228,7 @@ def make_report(options: Options, chosen: SettledOptions, summary: Summary) -> d
         "dense_ms": dense_ms,
         "speedup": dense_ms / incremental_ms,
         "update_rate": summary.totals.update_rate,
+        "dense_multiplications": summary.totals.dense_multiplications,
         "multiplications_saved": 1 - summary.totals.multiplications_share,
         "relative_error": summary.relative_error,
         summary.prediction.metric: summary.prediction.agreement(),

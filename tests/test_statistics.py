@@ -45,6 +45,7 @@ def test_totals_count_frames_that_are_there():
     points = read_statistics(COLLECTION)
     everything = total(points)
     assert everything.frames == 4
+    assert everything.dense_multiplications == 100
     assert everything.multiplications_share == pytest.approx(280 / 400)
     assert everything.update_rate == pytest.approx((36 + 9 + 2) / (4 * 21))
     present = np.array([[True, True], [True, False]])
