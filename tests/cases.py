@@ -26,9 +26,9 @@ Arrays = Mapping[str, jax.Array]
 Pads = tuple[Pair, Pair]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Case:
-    """An update point.
+    """An update point, equal to itself only, so that it can be an argument of compiled functions.
 
     Attributes:
         inputs: shapes [N, H, W, C] of the neighbourhood operation's inputs.
