@@ -1,4 +1,5 @@
 import os
+from unittest import mock
 
 import hypothesis
 import jax
@@ -11,6 +12,7 @@ if jax.default_backend() != "gpu":
 
 pytest.register_assert_rewrite("tests.helpers")
 
+from deltajax.models import resnet  # noqa: E402
 from deltajax.video import ProceduralClip, VideoReader, sample_clip  # noqa: E402
 
 hypothesis.settings.register_profile(
@@ -36,3 +38,11 @@ def real_frames() -> np.ndarray:
 def clean_frames() -> np.ndarray:
     """uint8 [50, 1, 64, 96, 3]: one figure moves, nothing else."""
     return ProceduralClip(64, 96, figures=1, noise=0.0).frames(50)[:, None]
+
+
+@pytest.fixture(scope="module")
+def shallow_resnets():
+    """Depths 10 and 17, of which all takes less long to compile: every kind of block, once."""
+    depths = {10: (resnet.BasicBlock, (1, 1, 1, 1)), 17: (resnet.Bottleneck, (2, 1, 1, 1))}
+    with mock.patch.dict(resnet.BLOCKS, depths):
+        yield
