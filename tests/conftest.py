@@ -1,6 +1,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import hypothesis
 import jax
@@ -13,6 +14,7 @@ if jax.default_backend() != "gpu":
 
 pytest.register_assert_rewrite("tests.helpers")
 
+from deltajax.models import resnet  # noqa: E402
 from deltajax.models.weights import WeightsError, fetch_weights  # noqa: E402
 from deltajax.video import ProceduralClip, VideoReader, sample_clip  # noqa: E402
 
@@ -52,3 +54,11 @@ def published() -> Callable[[str], Path]:
             pytest.skip(f"the weights of {name} are not here: {error}")
 
     return path
+
+
+@pytest.fixture(scope="module")
+def shallow_resnets():
+    """Depths 10 and 17, of which all takes less long to compile: every kind of block, once."""
+    depths = {10: (resnet.BasicBlock, (1, 1, 1, 1)), 17: (resnet.Bottleneck, (2, 1, 1, 1))}
+    with mock.patch.dict(resnet.BLOCKS, depths):
+        yield
