@@ -19,7 +19,7 @@ demo: $(VENV)/installed-scripts
 	$(BIN)/python scripts/run_video.py $(DEMO_CLIP) $(DEMO) --json out/vtest.json
 
 test: lint
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check

@@ -141,6 +141,7 @@ def test_reset_of_one_stream(model):
     for other in (0, 2):
         for one, two in zip(stream(after_reset, other), stream(before, other), strict=True):
             np.testing.assert_array_equal(one, two)
+    assert all(np.isinf(one).all() for one in stream(after_reset, 1))
     reset, reset_delta = scan(model, after_reset, frames[4:])
     going_on, going_on_delta = scan(model, before, frames[4:])
     fresh, fresh_delta = scan(model, unseen(model), frames[4:])
