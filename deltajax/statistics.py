@@ -118,11 +118,17 @@ class Totals:
         return sum(self.updated_pixels.values()) / max(pixels, 1)
 
     @property
+    def dense_multiplications(self) -> float:
+        """Of all update points, in one frame of the dense network."""
+        cost = self.multiplications_per_pixel
+        return sum(count * cost[name] for name, count in self.pixels.items())
+
+    @property
     def multiplications_share(self) -> float:
         """Multiplications done, as a share of the dense network's; 1 minus it is saved."""
         cost = self.multiplications_per_pixel
         done = sum(count * cost[name] for name, count in self.computed_pixels.items())
-        dense = self.frames * sum(count * cost[name] for name, count in self.pixels.items())
+        dense = self.frames * self.dense_multiplications
         return done / dense if dense else 0.0
 
 

@@ -14,6 +14,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Shaped
 
 from .inspection import update_points
+from .layers.gate import Gate
 from .layers.sparsify import Sparsify
 from .layers.update_point import check_threshold
 
@@ -46,9 +47,10 @@ def uniform_thresholds(
     *,
     input_threshold: float,
     threshold: float,
+    gate_threshold: float = 0.0,
     **kwargs: Any,
 ) -> dict[str, Any]:
-    """The collection "thresholds" with one threshold for all entries and one for all else.
+    """The collection "thresholds" with one threshold for entries, gates, and all else each.
 
     Args:
         model: any Flax module built of deltajax layers.
@@ -56,13 +58,15 @@ def uniform_thresholds(
         frame: [N, H, W, C], for its shape and dtype only.
         input_threshold: of every `Sparsify`, in the units of its output (normalised).
         threshold: of every other update point, in the units of its output.
+        gate_threshold: of every `Gate`.
         **kwargs: passed to the model.
 
     Raises:
         ValueError: for a negative or NaN threshold.
     """
+    special = {Sparsify: input_threshold, Gate: gate_threshold}
     return _collection(
-        (point.name, input_threshold if issubclass(point.layer, Sparsify) else threshold)
+        (point.name, special.get(point.layer, threshold))
         for point in update_points(model, variables, frame, **kwargs)
     )
 

@@ -1,18 +1,40 @@
-"""Networks written in deltajax layers."""
+"""Networks written in deltajax layers, and weights that others have trained for them."""
 
+from .blazepose import BlazePose, BodyPose
 from .common import VideoNetwork
+from .efficientnet_lite import EfficientNetLite0
 from .folding import fold_batch_norm
+from .heatmaps import decode_heatmaps
+from .hrnet import PoseHRNet
+from .imagenet import imagenet_classes
+from .mobilenet_v2 import MobileNetV2
 from .pose_resnet import PoseResNet
+from .recommended import recommended
 from .registry import NAMES, create
 from .resnet import ResNet
+from .selfie_segmentation import SelfieSegmentation
 from .simple_cnn import SimpleCNN
+from .weights import WeightsError, fetch_weights, load_weights, read_weights
 
 __all__ = [
     "NAMES",
+    "BlazePose",
+    "BodyPose",
+    "EfficientNetLite0",
+    "MobileNetV2",
+    "PoseHRNet",
     "PoseResNet",
     "ResNet",
+    "SelfieSegmentation",
     "SimpleCNN",
     "VideoNetwork",
+    "WeightsError",
     "create",
+    "decode_heatmaps",
+    "fetch_weights",
     "fold_batch_norm",
+    "imagenet_classes",
+    "load_weights",
+    "read_weights",
+    "recommended",
 ]

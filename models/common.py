@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -28,6 +28,7 @@ class VideoNetwork(nn.Module, kw_only=True):
         input_threshold: of the difference between frames, in normalised units.
         input_dilation: side of the square by which changed input pixels are dilated, odd.
         threshold: of every other update point, in the units of its output.
+        gate_threshold: of every gate, which are in [0, 1]; see `deltajax.Gate`.
         threshold_norm: "max", "l2" or "rms".
         mean, std: normalisation constants for values in [0, 1].
         dtype: of the computation.
@@ -39,12 +40,15 @@ class VideoNetwork(nn.Module, kw_only=True):
     input_threshold: float = 0.0
     input_dilation: int = 1
     threshold: float = 0.0
+    gate_threshold: float = 0.0
     threshold_norm: ThresholdNorm = "max"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     dtype: DTypeLike = jnp.float32
     implementation: Implementation = "auto"
     folded: bool = False
+
+    batch_norm_epsilon: ClassVar[float] = dj.BatchNorm.epsilon
 
     def update_point(self, layer: Layer, **arguments: Any) -> Layer:
         """A constructor of a layer with this network's threshold and implementation."""
@@ -60,11 +64,19 @@ class VideoNetwork(nn.Module, kw_only=True):
         """A constructor of a convolution without bias, with batch norm and ReLU."""
         defaults = {
             "use_bias": self.folded,
-            "norm": None if self.folded else dj.BatchNorm(parent=None),
+            "norm": None
+            if self.folded
+            else dj.BatchNorm(epsilon=self.batch_norm_epsilon, parent=None),
             "activation": "relu",
             "kernel_init": KAIMING_FAN_OUT,
         }
         return self.update_point(layer, dtype=self.dtype, **(defaults | arguments))
+
+    def gate(self) -> Layer:
+        """A constructor of a gate's entry."""
+        return functools.partial(
+            dj.Gate, threshold=self.gate_threshold, threshold_norm=self.threshold_norm
+        )
 
     def sparsify(self) -> dj.Sparsify:
         """The entry of frames."""

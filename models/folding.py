@@ -5,7 +5,6 @@ from typing import Any
 
 import jax.numpy as jnp
 
-import deltajax as dj
 from deltajax.ops.tail import Norm
 
 from .calibration import BATCH_STATS
@@ -25,7 +24,7 @@ def fold_batch_norm(
     itself.
 
     Args:
-        network: with norms that have the default ε.
+        network: one with batch norms.
         variables: "params" and "batch_stats", and others, which are kept: thresholds and states
             have the same paths in both networks.
 
@@ -38,19 +37,24 @@ def fold_batch_norm(
     if network.folded:
         raise ValueError("the network's batch norms have been folded before")
     kept = {name: value for name, value in variables.items() if name != BATCH_STATS}
-    params = _folded(variables["params"], variables.get(BATCH_STATS, {}))
+    statistics = variables.get(BATCH_STATS, {})
+    params = _folded(variables["params"], statistics, network.batch_norm_epsilon)
     return network.clone(folded=True), {**kept, "params": params}
 
 
-def _folded(params: Mapping[str, Any], statistics: Mapping[str, Any]) -> dict[str, Any]:
+def _folded(
+    params: Mapping[str, Any], statistics: Mapping[str, Any], epsilon: float
+) -> dict[str, Any]:
     """A part of the tree of parameters, with the part of the statistics that belongs to it."""
     if NORM not in params:
         return {
-            name: _folded(value, statistics.get(name, {})) if isinstance(value, Mapping) else value
+            name: _folded(value, statistics.get(name, {}), epsilon)
+            if isinstance(value, Mapping)
+            else value
             for name, value in params.items()
         }
     learnt, seen = params[NORM], statistics[NORM]
-    norm = Norm(seen["mean"], seen["var"], learnt["scale"], learnt["bias"], dj.BatchNorm.epsilon)
+    norm = Norm(seen["mean"], seen["var"], learnt["scale"], learnt["bias"], epsilon)
     factor, bias = norm.scale_and_shift()
     kernel = params["kernel"]
     return {"kernel": (kernel.astype(jnp.float32) * factor).astype(kernel.dtype), "bias": bias}

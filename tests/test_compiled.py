@@ -241,7 +241,8 @@ def test_statistics_leave_no_trace():
     assert recorded["conv"]["active"].shape == (2, 1)
 
 
-@pytest.mark.parametrize("model", [ResNet(depth=50), PoseResNet(depth=50, dtype=jnp.bfloat16)])
+@pytest.mark.usefixtures("shallow_resnets")
+@pytest.mark.parametrize("model", [ResNet(depth=17), PoseResNet(depth=17, dtype=jnp.bfloat16)])
 def test_state_is_one_map_per_update_point(model):
     frame = jax.ShapeDtypeStruct((2, 64, 96, 3), jnp.uint8)
     variables = jax.eval_shape(model.init, jax.random.key(0), frame)

@@ -92,10 +92,15 @@ def test_window_against_brute_force(configuration, seed):
                 covered[row, column] = True
                 reached[:, row, column] |= mask[:, h, w]
                 gathered[:, row, column, tap] = values[:, h, w]
-    np.testing.assert_array_equal(window.reach(jnp.asarray(mask)), reached)
     np.testing.assert_array_equal(window.covered(height, width), covered)
     pixels = Pixels(*(jnp.asarray(i.ravel(), jnp.int32) for i in np.indices((2, *out))))
-    taken = window.gather(jnp.asarray(values), pixels, -7.0)
+
+    @jax.jit  # here and below: one program takes less long to compile than its operations
+    def computed(mask, values, pixels):
+        return window.reach(mask), window.gather(values, pixels, -7.0)
+
+    actual, taken = computed(mask, values, pixels)
+    np.testing.assert_array_equal(actual, reached)
     np.testing.assert_array_equal(taken, gathered.reshape(-1, window.taps, 3))
 
 
@@ -135,15 +140,20 @@ def test_reach_is_exactly_what_changes(configuration, seed):
     """Raising the pixels of a mask raises the outputs within reach, and no others."""
     operation, height, width = configuration
     mask = random_mask(np.random.default_rng(seed), (2, height, width))
-    raised = operation.dense((jnp.asarray(mask[..., None], jnp.float32),))
-    changed = np.asarray(raised)[..., 0] > 1e-6
-    reached = np.asarray(operation.window_reach((jnp.asarray(mask),)))
-    np.testing.assert_array_equal(reached, changed)
+    everything = np.ones((1, height, width), bool)
 
-    everything = operation.dense((jnp.ones((1, height, width, 1), jnp.float32),))
-    covered = np.asarray(everything)[0, ..., 0] > 0
+    @jax.jit
+    def computed(x, mask):
+        return operation.dense((x,)), operation.window_reach((mask,)), operation.reach((mask,))
+
+    x = np.concatenate([mask, everything]).astype(np.float32)[..., None]
+    raised, in_window, reached = computed(x, mask)
+    changed = np.asarray(raised)[:2, ..., 0] > 1e-6
+    np.testing.assert_array_equal(in_window, changed)
+
+    covered = np.asarray(raised)[2, ..., 0] > 0
     following = mask.any(axis=(1, 2))[:, None, None] & ~covered
-    np.testing.assert_array_equal(operation.reach((jnp.asarray(mask),)), changed | following)
+    np.testing.assert_array_equal(reached, changed | following)
 
 
 @settings(max_examples=50)
@@ -153,13 +163,15 @@ def test_transposed_convolution_is_lax_conv_transpose(configuration, seed):
     rng = np.random.default_rng(seed)
     x = jnp.asarray(rng.normal(size=(2, height, width, 3)), jnp.float32)
     kernel = jnp.asarray(rng.normal(size=(*operation.kernel.shape[:2], 3, 2)), jnp.float32)
-    actual = TransposedConvolution(
-        kernel, operation.strides, operation.padding, operation.dilation
-    ).dense((x,))
-    expected = lax.conv_transpose(
-        x, kernel, operation.strides, operation.padding, rhs_dilation=operation.dilation
-    )
-    assert relative_error(actual, expected) <= 1e-5
+    hyperparameters = operation.strides, operation.padding
+
+    @jax.jit
+    def both(x, kernel):
+        ours = TransposedConvolution(kernel, *hyperparameters, operation.dilation).dense((x,))
+        dilation = operation.dilation
+        return ours, lax.conv_transpose(x, kernel, *hyperparameters, rhs_dilation=dilation)
+
+    assert relative_error(*both(x, kernel)) <= 1e-5
 
 
 SIZES = (1, 2, 31, 32, 33, 64, 100, 2047, 2048, 2049, 5000, 140_000)

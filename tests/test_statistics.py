@@ -1,11 +1,10 @@
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import deltajax as dj
 from deltajax.models import SimpleCNN
 from deltajax.statistics import multiplications_share, read_statistics, total, work_heat
+from tests.helpers import random_variables
 
 
 def entry(active, updated, pixels: int, multiplications: float) -> dict[str, np.ndarray]:
@@ -45,6 +44,7 @@ def test_totals_count_frames_that_are_there():
     points = read_statistics(COLLECTION)
     everything = total(points)
     assert everything.frames == 4
+    assert everything.dense_multiplications == 100
     assert everything.multiplications_share == pytest.approx(280 / 400)
     assert everything.update_rate == pytest.approx((36 + 9 + 2) / (4 * 21))
     present = np.array([[True, True], [True, False]])
@@ -93,8 +93,7 @@ def test_heat_of_a_network_without_multiplications_is_zero():
 def test_of_a_model(procedural_frames):
     model = SimpleCNN(input_threshold=0.3, threshold=0.2)
     frames = procedural_frames[:4]
-    variables = model.init(jax.random.key(0), jnp.asarray(frames[0]))
-    variables = {name: value for name, value in variables.items() if name != "delta"}
+    variables = random_variables(model, frames[0])
     collect = ("statistics", "masks")
     _, _, recorded = dj.scan_frames(model, variables, frames, collect=collect)
     points = read_statistics(recorded["statistics"])

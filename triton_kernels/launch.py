@@ -10,7 +10,6 @@ from jax.core import ShapedArray
 from jax.extend.core import Primitive
 from jax.interpreters import mlir
 
-from .gpus import gpus
 from .interpreter import interpret, interpreting, triton_type
 from .ptx import Source, compiling
 
@@ -144,5 +143,8 @@ def _poison(dtype: Any) -> Any:
 
 
 def _capability() -> int:
-    """The compute capability of the GPUs, times ten; an H100's where there is none."""
-    return round(10 * float(gpus()[0].compute_capability)) if gpus() else 90
+    """The compute capability of the GPUs that JAX sees, times ten; an H100's if it sees none."""
+    try:
+        return round(10 * float(jax.local_devices(backend="cuda")[0].compute_capability))
+    except RuntimeError:
+        return 90

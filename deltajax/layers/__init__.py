@@ -2,6 +2,7 @@
 
 from .batch_norm import BatchNorm
 from .conv import Conv, ConvTranspose
+from .gate import Gate
 from .pointwise import Activation, Add, Concat, Elementwise, Multiply
 from .pooling import AvgPool, GlobalAvgPool, MaxPool
 from .sparsify import Densify, Sparsify
@@ -17,6 +18,7 @@ __all__ = [
     "ConvTranspose",
     "Densify",
     "Elementwise",
+    "Gate",
     "GlobalAvgPool",
     "MaxPool",
     "Multiply",

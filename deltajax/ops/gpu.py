@@ -4,11 +4,21 @@ import functools
 import importlib.metadata
 import re
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
-from deltajax.triton_kernels.gpus import gpus
+import jax
 
 MIN_CAPABILITY = 8.0
 MIN_VERSIONS = {"jax": (0, 11), "triton": (3, 6)}
+
+
+@functools.cache
+def gpus() -> tuple[Any, ...]:
+    """NVIDIA's GPUs that JAX sees."""
+    try:
+        return tuple(jax.local_devices(backend="cuda"))
+    except RuntimeError:
+        return ()
 
 
 @functools.cache

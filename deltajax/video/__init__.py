@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from .batch import VideoBatch
+from .drawing import mask_overlay, skeleton_overlay
 from .overlay import draw_text, heat_overlay, heatmap_overlay, side_by_side, tile
 from .procedural import JOINT_NAMES, ProceduralClip
 from .reader import VideoError, VideoReader
@@ -18,8 +19,10 @@ __all__ = [
     "draw_text",
     "heat_overlay",
     "heatmap_overlay",
+    "mask_overlay",
     "sample_clip",
     "side_by_side",
+    "skeleton_overlay",
     "tile",
 ]
 

@@ -56,12 +56,15 @@ class VideoSource:
         source: str | os.PathLike[str],
         *,
         size: tuple[int, int] | None,
+        roi: tuple[int, int, int, int] | None,
         format: str | None,
         options: Mapping[str, str] | None,
         timeout: float | None,
     ) -> None:
         av = import_av()
         self._ffmpeg_error: type[Exception] = av.FFmpegError
+        self._to_frame = av.VideoFrame.from_ndarray
+        self._reformatter = av.video.reformatter.VideoReformatter()
         self._interpolation = av.video.reformatter.Interpolation
         source = os.fspath(source)
         self.name = _without_credentials(source)
@@ -77,7 +80,7 @@ class VideoSource:
         except (av.FFmpegError, ValueError) as error:
             raise self._error(f"cannot be opened as a video: {_reason(error)}") from error
         try:
-            self._open_stream(size, options or {})
+            self._open_stream(size, roi, options or {})
         except BaseException:
             self.close()
             raise
@@ -94,7 +97,12 @@ class VideoSource:
             raise self._error("the file does not exist")
         return source
 
-    def _open_stream(self, size: tuple[int, int] | None, options: Mapping[str, str]) -> None:
+    def _open_stream(
+        self,
+        size: tuple[int, int] | None,
+        roi: tuple[int, int, int, int] | None,
+        options: Mapping[str, str],
+    ) -> None:
         if not self._container.streams.video:
             raise self._error("holds no video stream")
         self._stream: VideoStream = self._container.streams.video[0]
@@ -109,7 +117,11 @@ class VideoSource:
             raise self._error("holds zero frames")
         natural = (self._first.height, self._first.width)
         if _quarter_turns(self._first) % 2:
-            natural = natural[::-1]
+            natural = (natural[1], natural[0])
+        self._region = None
+        if roi is not None:
+            self._region = self._rows_and_columns(roi, natural)
+            natural = (roi[3], roi[2])
         self.height, self.width = self._size = size or natural
         shrinks = self.height * self.width < natural[0] * natural[1]
         self._scaling = None
@@ -123,6 +135,22 @@ class VideoSource:
         if self.frame_count is None and seconds and self.fps:
             self.frame_count = round(seconds * self.fps)
 
+    def _rows_and_columns(
+        self, roi: tuple[int, int, int, int], natural: tuple[int, int]
+    ) -> tuple[slice, slice]:
+        x, y, width, height = roi
+        problem = None
+        if min(width, height) < 1:
+            problem = "is empty"
+        elif min(x, y) < 0 or x + width > natural[1] or y + height > natural[0]:
+            problem = "reaches beyond the frame"
+        if problem:
+            raise ValueError(
+                f"the region of interest {roi} (x, y, width, height) {problem}: "
+                f"{self.name} is {natural[1]}x{natural[0]} (width x height)"
+            )
+        return slice(y, y + height), slice(x, x + width)
+
     def read(self) -> NDArray[np.uint8] | None:
         """Returns the next frame, uint8 [H, W, 3] RGB, or None behind the last.
 
@@ -133,6 +161,9 @@ class VideoSource:
         if frame is None:
             return None
         turns = _quarter_turns(frame)
+        if self._region is not None:
+            upright = np.rot90(frame.to_ndarray(format="rgb24"), turns)
+            return self._scaled(upright[self._region].astype(np.uint8, copy=False))
         height, width = self._size[::-1] if turns % 2 else self._size
         pixels = frame.to_ndarray(
             format="rgb24", height=height, width=width, interpolation=self._scaling
@@ -150,6 +181,18 @@ class VideoSource:
     def close(self) -> None:
         """Closes the file or device."""
         self._container.close()
+
+    def _scaled(self, region: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The region of interest, [h, w, 3], in the size that is handed out."""
+        region = np.ascontiguousarray(region)
+        if self._scaling is None:
+            return region
+        frame = self._to_frame(region, format="rgb24")
+        height, width = self._size
+        frame = self._reformatter.reformat(
+            frame, width, height, "rgb24", interpolation=self._scaling
+        )
+        return frame.to_ndarray()
 
     def _next(self) -> VideoFrame | None:
         if self._first is not None:

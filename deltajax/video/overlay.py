@@ -2,26 +2,21 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._font import GLYPH_HEIGHT, GLYPH_WIDTH, text_mask
-
-# A picture as it is handed in, uint8 [H, W, 3]. The type says less than that, because
-# `_require_picture` looks at it and can say more when it is wrong.
-_Picture = NDArray[Any]
+from ._picture import Picture, blend, interpolate, pale, require_picture, to_bytes
 
 # The middle of matplotlib's colour map "inferno", magenta to gold: its lightness rises
 # evenly, and its dark and pale ends would not stand out from a picture.
 _HEAT_COLOURS = np.array(
     [[137, 34, 106], [187, 55, 85], [227, 89, 50], [249, 141, 10], [249, 202, 50]], np.float32
 )
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
-def heat_overlay(frame: _Picture, heat: ArrayLike, alpha: float = 0.65) -> NDArray[np.uint8]:
+def heat_overlay(frame: Picture, heat: ArrayLike, alpha: float = 0.65) -> NDArray[np.uint8]:
     """Colours the pixels where a map is above zero, over a paler picture of the frame.
 
     Args:
@@ -37,7 +32,7 @@ def heat_overlay(frame: _Picture, heat: ArrayLike, alpha: float = 0.65) -> NDArr
     Raises:
         ValueError: a shape or `alpha` is wrong.
     """
-    _require_picture(frame, "frame")
+    require_picture(frame, "frame")
     values = np.nan_to_num(np.asarray(heat, np.float32), nan=0.0)
     if values.ndim != 2 or not values.size:
         raise ValueError(f"heat must be [h, w], got shape {values.shape}")
@@ -50,18 +45,18 @@ def heat_overlay(frame: _Picture, heat: ArrayLike, alpha: float = 0.65) -> NDArr
     columns = np.arange(width) * levels.shape[1] // width
     levels = levels[rows[:, None], columns]
     heated = levels > 0
-    picture = _to_bytes(_pale(frame))
+    picture = to_bytes(pale(frame))
     scale = np.linspace(0, 1, 256)
     knots = np.linspace(0, 1, len(_HEAT_COLOURS))
     colours = np.stack([np.interp(scale, knots, channel) for channel in _HEAT_COLOURS.T], axis=1)
     opacity = alpha * (0.5 + 0.5 * scale[:, None])
     layer = np.concatenate([colours, opacity], axis=1).astype(np.float32)
-    picture[heated] = _blend(picture[heated], layer[levels[heated]])
+    picture[heated] = blend(picture[heated], layer[levels[heated]])
     return picture
 
 
 def heatmap_overlay(
-    frame: _Picture, heatmaps: ArrayLike, *, peak: float | None = None, alpha: float = 0.85
+    frame: Picture, heatmaps: ArrayLike, *, peak: float | None = None, alpha: float = 0.85
 ) -> NDArray[np.uint8]:
     """Draws the heatmaps of a pose network over the frame, one hue for each joint.
 
@@ -78,7 +73,7 @@ def heatmap_overlay(
     Raises:
         ValueError: a shape, `peak` or `alpha` is wrong.
     """
-    _require_picture(frame, "frame")
+    require_picture(frame, "frame")
     maps = np.nan_to_num(np.asarray(heatmaps, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     if maps.ndim != 3 or not maps.size:
         raise ValueError(f"heatmaps must be [h, w, joints], got shape {maps.shape}")
@@ -96,12 +91,12 @@ def heatmap_overlay(
     layer = np.concatenate([colours, alpha * maps.max(axis=-1, keepdims=True)], axis=-1)
     layer = layer.astype(np.float32)
     height, width = frame.shape[:2]
-    layer = _interpolate(_interpolate(layer, height, axis=0), width, axis=1)
-    return _blend(_pale(frame), layer)
+    layer = interpolate(interpolate(layer, height, axis=0), width, axis=1)
+    return blend(pale(frame), layer)
 
 
 def draw_text(
-    picture: _Picture,
+    picture: Picture,
     lines: str | Sequence[str],
     *,
     position: tuple[int, int] = (0, 0),
@@ -122,7 +117,7 @@ def draw_text(
     Returns:
         uint8 [H, W, 3].
     """
-    _require_picture(picture, "picture")
+    require_picture(picture, "picture")
     if scale is None:
         scale = _text_scale(picture)
     if scale < 1 or min(position) < 0:
@@ -143,8 +138,8 @@ def draw_text(
 
 
 def side_by_side(
-    left: _Picture,
-    right: _Picture,
+    left: Picture,
+    right: Picture,
     captions: tuple[str, str] | None = None,
 ) -> NDArray[np.uint8]:
     """Puts two pictures beside each other, each under its caption.
@@ -159,7 +154,7 @@ def side_by_side(
     """
     pictures = [left, right]
     for picture, name in zip(pictures, ("left", "right"), strict=True):
-        _require_picture(picture, name)
+        require_picture(picture, name)
     height = max(len(left), len(right))
     pictures = [np.pad(p, ((0, height - len(p)), (0, 0), (0, 0))) for p in pictures]
     if captions is not None:
@@ -173,7 +168,7 @@ def side_by_side(
     return np.concatenate([pictures[0], gap, pictures[1]], axis=1)
 
 
-def tile(pictures: Sequence[_Picture], columns: int | None = None) -> NDArray[np.uint8]:
+def tile(pictures: Sequence[Picture], columns: int | None = None) -> NDArray[np.uint8]:
     """Puts pictures of one size, uint8 [H, W, 3], into a grid, row by row.
 
     Args:
@@ -189,7 +184,7 @@ def tile(pictures: Sequence[_Picture], columns: int | None = None) -> NDArray[np
     if not pictures:
         raise ValueError("tile needs at least one picture")
     for picture in pictures:
-        _require_picture(picture, "picture")
+        require_picture(picture, "picture")
         if picture.shape != pictures[0].shape:
             raise ValueError(
                 f"tile needs pictures of one size, got {pictures[0].shape} and {picture.shape}"
@@ -206,45 +201,9 @@ def tile(pictures: Sequence[_Picture], columns: int | None = None) -> NDArray[np
     return grid.reshape(rows * height, columns * width, 3)
 
 
-def _require_picture(picture: _Picture, name: str) -> None:
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
-        raise ValueError(
-            f"{name} must be uint8 [H, W, 3], got {picture.dtype} with shape {picture.shape}"
-        )
-
-
-def _text_scale(picture: _Picture) -> int:
+def _text_scale(picture: Picture) -> int:
     """Dots of a size that lets about forty characters fit into the width."""
     return max(1, round(picture.shape[1] / (40 * (GLYPH_WIDTH + 1))))
-
-
-def _pale(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The frame with most of its colour taken out, so that colour means an overlay."""
-    # Each channel of the result, of each of the frame, in one product.
-    mix = 0.25 * np.eye(3, dtype=np.float32) + 0.65 * _LUMA[:, None]
-    return (frame @ mix + 20).astype(np.float32)
-
-
-def _blend(picture: NDArray[np.number], layer: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Lays a layer [..., RGB and opacity] over a picture [..., 3]."""
-    return _to_bytes(picture + (layer[..., :3] - picture) * layer[..., 3:])
-
-
-def _to_bytes(picture: NDArray[np.number]) -> NDArray[np.uint8]:
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
-
-
-def _interpolate(layer: NDArray[np.float32], length: int, axis: int) -> NDArray[np.float32]:
-    """Linear interpolation along an axis, between the centres of its cells."""
-    extent = layer.shape[axis]
-    position = (np.arange(length, dtype=np.float32) + 0.5) * (extent / length) - 0.5
-    position = np.clip(position, 0, extent - 1)
-    below = position.astype(np.intp)
-    above = np.minimum(below + 1, extent - 1)
-    shape = [1] * layer.ndim
-    shape[axis] = length
-    fraction = (position - below.astype(np.float32)).reshape(shape)
-    return layer.take(below, axis) * (1 - fraction) + layer.take(above, axis) * fraction
 
 
 def _hues(count: int) -> NDArray[np.float32]:

@@ -28,7 +28,10 @@ class VideoReader:
     Args:
         sources: a file, a capture device (`/dev/video0`) or a stream URL (rtsp, http), or
             a sequence of N of them.
-        size: (H, W) in pixels that every frame is scaled to.
+        size: (H, W) in pixels that every frame, or its region of interest, is scaled to.
+        roi: region of interest (x, y, width, height) in pixels of the upright frame, as
+            OpenCV's `selectROI` gives it. Of every frame of every stream only this region
+            is handed out; None stands for whole frames.
         batch_frames: T, which bounds the memory that a batch takes.
         max_frames: stop after this many frames of each stream.
         start_frame: drop this many frames first. They are decoded: exact in any format.
@@ -41,8 +44,9 @@ class VideoReader:
         VideoError: a source does not exist, is not a video, or holds no frame. While
             iterating: a file is damaged, cut off, shorter than `start_frame`, or changes
             its resolution; all frames before that one are yielded first.
-        ValueError: an argument is out of range, or the sources differ in size and `size`
-            is not given.
+        ValueError: an argument is out of range, `roi` is empty or reaches beyond the
+            frames of a source, or the sources differ in size and neither `size` nor `roi`
+            is given.
         ImportError: PyAV is not installed.
     """
 
@@ -51,6 +55,7 @@ class VideoReader:
         sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         *,
         size: tuple[int, int] | None = None,
+        roi: tuple[int, int, int, int] | None = None,
         batch_frames: int = 16,
         max_frames: int | None = None,
         start_frame: int = 0,
@@ -64,6 +69,8 @@ class VideoReader:
             raise ValueError("sources is empty; give at least one file, device or URL")
         if size is not None and (len(size) != 2 or min(size) < 1):
             raise ValueError(f"size must be (height, width) in pixels, got {size}")
+        if roi is not None and len(roi) != 4:
+            raise ValueError(f"roi must be (x, y, width, height) in pixels, got {roi}")
         if batch_frames < 1:
             raise ValueError(f"batch_frames must be at least 1, got {batch_frames}")
         if max_frames is not None and max_frames < 1:
@@ -79,7 +86,14 @@ class VideoReader:
         with ExitStack() as opened:
             for source in sources:
                 self._sources.append(
-                    VideoSource(source, size=size, format=format, options=options, timeout=timeout)
+                    VideoSource(
+                        source,
+                        size=size,
+                        roi=roi,
+                        format=format,
+                        options=options,
+                        timeout=timeout,
+                    )
                 )
                 opened.callback(self._sources[-1].close)
             self._require_one_size()
@@ -88,12 +102,12 @@ class VideoReader:
 
     @property
     def height(self) -> int:
-        """H, in pixels."""
+        """H of the frames handed out, in pixels."""
         return self._sources[0].height
 
     @property
     def width(self) -> int:
-        """W, in pixels."""
+        """W of the frames handed out, in pixels."""
         return self._sources[0].width
 
     @property
@@ -150,7 +164,7 @@ class VideoReader:
                     f"the streams of one reader need one size, but {first.name} is "
                     f"{first.height}x{first.width} and {other.name} is "
                     f"{other.height}x{other.width} (height x width); "
-                    "pass size=(height, width) to scale them"
+                    "pass size=(height, width) to scale them, or a roi inside all of them"
                 )
 
     def _read_batches(self) -> Iterator[VideoBatch]:

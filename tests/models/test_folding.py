@@ -4,15 +4,14 @@ import numpy as np
 import pytest
 
 import deltajax as dj
-from deltajax.models import create, fold_batch_norm
+from deltajax.models import ResNet, create, fold_batch_norm
 from deltajax.thresholds import uniform_thresholds
-from tests.helpers import relative_error
+from tests.helpers import random_variables, relative_error
 
 
 def variables_of(network, frame, seed: int):
     """Random weights, and batch norms that do something; no state."""
-    variables = dict(jax.jit(network.init)(jax.random.key(0), frame))
-    variables.pop("delta")
+    variables = random_variables(network, frame)
     rng = np.random.default_rng(seed)
 
     def randomised(path, value):
@@ -47,9 +46,10 @@ def test_the_folded_network_is_the_same_function(folded):
     )
 
 
+@pytest.mark.usefixtures("shallow_resnets")
 def test_it_runs_on_changes_with_the_same_thresholds(real_frames):
     frames = real_frames[:3, :, :32, :48]
-    network = create("resnet18")
+    network = ResNet(depth=10)
     variables = variables_of(network, frames[0], seed=2)
     thresholds = uniform_thresholds(
         network, variables, frames[0], input_threshold=0.0, threshold=0.0

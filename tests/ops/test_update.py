@@ -90,6 +90,19 @@ def make_frames(
     return frames
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def dense(case: Case, parameters: Any, tensors: Any) -> jax.Array:
+    """Compiled once for all implementations, like the specification."""
+    return case.function(parameters, tensors).dense()
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def specification(
+    case: Case, norm: Any, parameters: Any, tensors: Any, cached: jax.Array, threshold: jax.Array
+) -> Updated:
+    return update_dense(case.function(parameters, tensors), cached, threshold, norm)
+
+
 def check(
     case: Case,
     implementation: Any,
@@ -119,16 +132,13 @@ def check(
     parameters = case.make_parameters(np.random.default_rng(seed), dtype)
     frames = make_frames(case, dtype, seed + 1, kinds)
 
-    def run(update_by, parameters, tensors, cached, threshold) -> Updated:
-        return update_by(case.function(parameters, tensors), cached, threshold, norm)
+    @jax.jit
+    def tested(parameters, tensors, cached, threshold) -> Updated:
+        function = case.function(parameters, tensors)
+        return update(function, cached, threshold, norm, implementation)
 
-    specification = jax.jit(functools.partial(run, update_dense))
-    tested = jax.jit(
-        functools.partial(run, functools.partial(update, implementation=implementation))
-    )
-    dense = jax.jit(lambda parameters, tensors: case.function(parameters, tensors).dense())
     with jax.default_matmul_precision("highest"):
-        maps = [np.asarray(dense(parameters, tensors), np.float64) for tensors in frames]
+        maps = [np.asarray(dense(case, parameters, tensors), np.float64) for tensors in frames]
     unseen = jnp.full(maps[0].shape, jnp.inf, dtype)
     steps = [pixel_norm(b - a, norm) for a, b in itertools.pairwise(maps)]
     above_zero = float(np.median(np.concatenate([step[step > 1e-3] for step in steps])))
@@ -139,7 +149,7 @@ def check(
         for number, (kind, tensors) in enumerate(zip(kinds, frames, strict=True)):
             threshold_array = jnp.float32(threshold)
             with jax.default_matmul_precision("highest"):
-                expected = specification(parameters, tensors, cached, threshold_array)
+                expected = specification(case, norm, parameters, tensors, cached, threshold_array)
             with jax.default_matmul_precision(precision):
                 actual = tested(parameters, tensors, cached, threshold_array)
             check_specification(expected, maps[number], cached, threshold, norm, agreement)

@@ -1,3 +1,5 @@
+import contextlib
+import io
 import json
 import math
 from typing import Any
@@ -19,20 +21,36 @@ KEYS = {
 LAYERS = {"sparsify", "conv1", "maxpool1", "conv2", "maxpool2"}
 
 
-def report_of(tmp_path, *arguments: str, status: int = 0) -> Any:
-    path = tmp_path / "new" / "report.json"
+def report_of(folder, *arguments: str, status: int = 0) -> Any:
+    path = folder / "new" / "report.json"
     assert benchmark.main([*SMALL, *arguments, "--json", str(path)]) == status
     return json.loads(path.read_text())
 
 
-@pytest.fixture
-def cut_clip(tmp_path):
+@pytest.fixture(scope="module")
+def cut_clip(tmp_path_factory):
     """The first 12 frames of the procedural clip, as a file."""
-    path = tmp_path / "clip.mp4"
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
     with OverlayWriter(path, fps=10.0) as writer:
         for frame in ProceduralClip(64, 96, noise=0.0).frames(12):
             writer.write(frame)
     return path
+
+
+@pytest.fixture(scope="module")
+def clip_options(cut_clip):
+    """Frames larger than those of the clip, which are enlarged."""
+    return ["--clip", str(cut_clip), "--calibrate", "--size", "80x112"]
+
+
+@pytest.fixture(scope="module")
+def of_clip(tmp_path_factory, clip_options):
+    """A report with a curve, the file of the curve, and what was printed."""
+    folder = tmp_path_factory.mktemp("report")
+    curve = ["--curve", str(folder / "curve.png"), "--scales", "0", "2"]
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        report = report_of(folder, *clip_options, *curve)
+    return report, folder / "curve.png", printed.getvalue()
 
 
 def test_report_at_thresholds_zero(tmp_path):
@@ -57,11 +75,10 @@ def test_report_at_thresholds_zero(tmp_path):
     assert set(report["full_change_active_fraction"].values()) == {1.0}
 
 
-def test_frames_per_call_change_nothing(tmp_path, cut_clip):
-    options = ["--clip", str(cut_clip)]
-    one = report_of(tmp_path, *options)
+def test_frames_per_call_change_nothing(tmp_path, clip_options, of_clip):
+    one, *_ = of_clip
     # Streams that need more frames than the clip has: what was finished before is kept.
-    several = [*options, "--streams", "1", "2", "--frames-per-call", "2"]
+    several = [*clip_options, "--streams", "1", "2", "--frames-per-call", "2"]
     (two,) = report_of(tmp_path, *several, status=1)
     assert (one["frames_per_call"], two["frames_per_call"]) == (1, 2)
     assert one["relative_error"] > 1e-5
@@ -72,35 +89,35 @@ def test_frames_per_call_change_nothing(tmp_path, cut_clip):
     assert set(two["static_active_fraction"].values()) == {0.0}
 
 
-def test_clip_curve_and_calibration(tmp_path, capsys, cut_clip):
-    curve = tmp_path / "curve.png"
-    options = ["--clip", str(cut_clip), "--calibrate", "--curve", str(curve), "--scales", "0", "2"]
-    # Larger than the clip: frames are enlarged.
-    report = report_of(tmp_path, *options, "--size", "80x112")
+def test_clip_curve_and_calibration(cut_clip, of_clip):
+    report, curve, printed = of_clip
     assert (report["clip"], report["height"], report["width"]) == (cut_clip.name, 80, 112)
     assert [point["scale"] for point in report["curve"]] == [0, 2]
     exact, coarse = report["curve"]
     assert exact["relative_error"] <= 1e-5 < coarse["relative_error"]
     assert coarse["multiplications_share"] < exact["multiplications_share"]
     assert curve.read_bytes().startswith(b"\x89PNG")
-    printed = capsys.readouterr().out
     assert "simple_cnn" in printed
     assert "steady" in printed
     assert "warning" not in printed
 
 
-def test_several_dtypes_and_no_warmup(tmp_path):
-    reports = report_of(tmp_path, "--dtype", "float32", "bfloat16", "--num-warmup", "0")
+def test_several_dtypes_no_warmup_and_a_warning(tmp_path, capsys):
+    options = ["--dtype", "float32", "bfloat16", "--num-warmup", "0"]
+    # Where not everything changes.
+    reports = report_of(tmp_path, *options, "--input-threshold", "9")
     assert [report["dtype"] for report in reports] == ["float32", "bfloat16"]
     exact, report = reports
     assert math.isfinite(report["relative_error"])
     assert report["dense_activation_bytes"] == 2 * 64 * 96 * (3 + 32 + 32 / 4 + 64 / 4 + 64 / 16)
     assert exact["dense_activation_bytes"] == 2 * report["dense_activation_bytes"]
+    assert exact["full_change_input"] == report["full_change_input"] == 0
+    assert "warning" in capsys.readouterr().out
 
 
 def test_a_clip_that_is_too_short(capsys, cut_clip):
     assert benchmark.main([*SMALL, "--clip", str(cut_clip), "--frames", "20"]) == 1
-    assert "has 12 frames, but 22 are needed" in capsys.readouterr().err.replace("\n", " ")
+    assert "has 12 frames, but 22 are needed" in " ".join(capsys.readouterr().err.split())
 
 
 def test_streams_start_at_different_frames(cut_clip):
@@ -142,11 +159,6 @@ def test_wrong_arguments_say_what_is_right(capsys, arguments, message):
 def test_wrong_values_say_what_is_wrong(capsys, arguments, message):
     assert benchmark.main([*SMALL, *arguments]) == 1
     assert message in capsys.readouterr().err
-
-
-def test_warns_where_not_everything_changes(tmp_path, capsys):
-    assert report_of(tmp_path, "--input-threshold", "9")["full_change_input"] == 0
-    assert "warning" in capsys.readouterr().out
 
 
 def test_help(capsys):

@@ -2,7 +2,6 @@
 
 import json
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from matplotlib import image
 import deltajax as dj
 from deltajax.layers import Conv, Sparsify
 from deltajax.statistics import read_statistics, total
+from tests.helpers import random_variables
 
 SMALL = ["--model", "simple_cnn", "--size", "32x48", "--frames", "2", "--num-warmup", "1"]
 
@@ -30,7 +30,7 @@ def test_needs_of_each_update_point():
             return Conv(16, (3, 3), (2, 2), name="long")(x, residual)
 
     network = Network()
-    variables = network.init(jax.random.key(0), frame)
+    variables = random_variables(network, frame)
     entry, first, short, long = needs_of(network, variables, frame)
     pixels, quarter = 2 * 8 * 12, 2 * 4 * 6
     assert entry.bytes == pixels * (3 + 12 + 1)
@@ -54,8 +54,7 @@ def test_work_of_a_changed_pixel():
     network = Network()
     frames = np.zeros((2, 1, 8, 12, 3), np.float32)
     frames[1, 0, 4, 5] = 1
-    variables = dict(network.init(jax.random.key(0), frames[0]))
-    variables.pop("delta")
+    variables = random_variables(network, frames[0])
     recorded = dj.scan_frames(network, variables, frames, collect=("statistics",))[2]
     points = read_statistics(recorded["statistics"])
     needs = needs_of(network, variables, frames[0])

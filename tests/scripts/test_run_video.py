@@ -1,11 +1,14 @@
 import json
 
 import av
+import jax
 import numpy as np
 import pytest
 import run_video
 from _overlay import overlay
+from _predictions import Classes, Heatmaps, Landmarks, Segmentation
 
+from deltajax.models import BodyPose
 from deltajax.video import OverlayWriter, ProceduralClip
 
 SMALL = ["--model", "simple_cnn", "--size", "64x96", "--batch-frames", "8"]
@@ -53,7 +56,7 @@ def test_batches_change_nothing(tmp_path):
     """The state is carried from batch to batch, and filling up the last adds no work."""
     clip = write_clip(tmp_path / "clip.mp4", 11)
     one, _ = run(tmp_path, str(clip), "--batch-frames", "11")
-    several, _ = run(tmp_path, str(clip), "--batch-frames", "4")
+    several, _ = run(tmp_path, str(clip))
     assert several["frames"] == one["frames"]
     assert several["active_fraction"] == one["active_fraction"]
 
@@ -74,16 +77,85 @@ def test_several_streams_of_different_length(tmp_path):
     assert pictures[0].shape[0] > 2 * 64
 
 
-@pytest.mark.parametrize("shape", [(2, 16, 24, 17), (2, 1000)])
-def test_overlay_of_heatmaps_and_of_classes(shape):
+def body_pose(rng: np.random.Generator) -> BodyPose:
+    """Of two streams: somebody, and nobody."""
+    return BodyPose(
+        landmarks=rng.uniform(0, 256, (2, 39, 5)).astype(np.float32),
+        world_landmarks=np.zeros((2, 39, 3)),
+        presence=np.array([0.9, 0.1]),
+        segmentation=np.zeros((2, 256, 256, 1)),
+        heatmaps=np.zeros((2, 64, 64, 39)),
+    )
+
+
+PREDICTIONS = {
+    "classes": (Classes(), lambda rng: rng.normal(size=(2, 7))),
+    "classes of ImageNet": (Classes(), lambda rng: rng.normal(size=(2, 1000))),
+    "heatmaps": (Heatmaps(trained=False), lambda rng: rng.uniform(size=(2, 16, 24, 17))),
+    "skeleton": (Heatmaps(trained=True), lambda rng: rng.uniform(size=(2, 16, 24, 17))),
+    "mask": (Segmentation(), lambda rng: rng.uniform(size=(2, 64, 96, 1))),
+    "landmarks": (Landmarks(), body_pose),
+}
+
+
+@pytest.mark.parametrize("name", PREDICTIONS)
+def test_overlay(name):
+    prediction, make = PREDICTIONS[name]
     frames = ProceduralClip(64, 96).frames(2)
-    outputs = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    outputs = make(np.random.default_rng(0))
     heat = np.zeros((2, 64, 96), np.float32)
     heat[0, :10] = 1
-    picture = overlay(frames, outputs, heat, np.array([0.1, 0.0]), np.array([True, False]), 7)
-    nothing = overlay(frames, outputs, 0 * heat, np.array([0.1, 0.0]), np.array([True, False]), 7)
+    work, present = np.array([0.1, 0.0]), np.array([True, False])
+    picture = overlay(prediction, frames, outputs, heat, work, present, 7)
+    nothing = overlay(prediction, frames, outputs, 0 * heat, work, present, 7)
     assert picture.dtype == np.uint8
     assert (picture != nothing).any(axis=-1).sum() == 10 * 96
+    first = jax.tree.map(lambda array: array[0], outputs)
+    assert (prediction.draw(frames[0], first) != frames[0]).any()
+
+
+def test_agreement():
+    """Of what was added, by hand: one class of four, a quarter of the mask, 64 of 256 pixels."""
+    classes, mask, landmarks = Classes(), Segmentation(), Landmarks()
+    assert classes.agreement() is None
+    logits = np.eye(4)
+    classes.add(logits, logits)
+    classes.add(logits, logits[[0, 2, 1, 3]])
+    assert classes.agreement() == 6 / 8
+    whole = np.ones((1, 4, 4, 1))
+    part = whole.copy()
+    part[:, :, 0] = 0
+    mask.add(part, whole)
+    assert mask.agreement() == 12 / 16
+    pose = body_pose(np.random.default_rng(0))
+    landmarks.add(pose.replace(landmarks=pose.landmarks + np.float32(64)), pose)
+    assert landmarks.agreement() == pytest.approx(np.hypot(64, 64) / 256)
+
+
+def test_region_of_interest(tmp_path, capsys):
+    clip = write_clip(tmp_path / "clip.mp4", 3)
+    roi = ["--roi", "10", "20", "32", "40", "--size", "own"]
+    report, pictures = run(tmp_path, str(clip), *roi)
+    assert report["roi"] == [10, 20, 32, 40]
+    assert pictures[0].shape[1] == 2 * 32 + 2
+    assert run_video.main([*SMALL, str(clip), "--roi", "90", "20", "32", "40"]) == 1
+    assert "(90, 20, 32, 40) (x, y, width, height) reaches beyond" in capsys.readouterr().err
+    assert run_video.main([*SMALL, "--roi", "0", "0", "8", "8"]) == 1
+    assert "--roi is a region of videos, and there are none" in capsys.readouterr().err
+
+
+def test_weights(tmp_path, capsys):
+    """Published ones that there are not, of another network, and calibration of trained ones."""
+    clip = str(write_clip(tmp_path / "clip.mp4", 3))
+    np.savez(tmp_path / "weights.npz", a=np.zeros(3))
+    for arguments, message in (
+        (["--weights", "published"], "no published weights are known of simple_cnn, only of effi"),
+        (["--weights", "missing.pth"], "missing.pth: No such file or directory"),
+        (["--weights", str(tmp_path / "weights.npz")], "how others call the weights of SimpleCNN"),
+        (["--weights", "published", "--calibrate"], "--calibrate is for random weights"),
+    ):
+        assert run_video.main([*SMALL, clip, *arguments]) == 1
+        assert message in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_video_that_is_cut_off(tmp_path, capsys):

@@ -5,6 +5,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 
 from deltajax.video import VideoError, VideoReader, sample_clip
@@ -167,6 +168,103 @@ def test_rotation_is_applied(tmp_path, rotation):
     np.testing.assert_array_equal(read_all(path)[:, 0], upright)
     height, width = upright.shape[1:3]
     assert read_all(path, size=(height // 2, width // 2)).shape[2:4] == (height // 2, width // 2)
+
+
+def scale(picture: np.ndarray, size: tuple[int, int], how: Interpolation) -> np.ndarray:
+    """PyAV's scaling of one picture, [H, W, 3]."""
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+    height, width = size
+    return frame.to_ndarray(format="rgb24", height=height, width=width, interpolation=how)
+
+
+@pytest.mark.parametrize("roi", [(8, 5, 31, 20), (0, 0, 64, 48), (63, 47, 1, 1), (0, 3, 64, 1)])
+def test_region_is_exact(tmp_path, roi):
+    frames = pictures(3)
+    path = write_clip(tmp_path / "clip.mov", frames)
+    x, y, width, height = roi
+    with VideoReader(path, roi=roi) as reader:
+        assert (reader.height, reader.width) == (height, width)
+        (batch,) = reader
+    np.testing.assert_array_equal(batch.frames[:, 0], frames[:, y : y + height, x : x + width])
+
+
+def test_region_of_the_sample_clip():
+    region = read_all(sample_clip(), roi=(561, 201, 159, 75), max_frames=4)
+    whole = read_all(sample_clip(), max_frames=4)
+    np.testing.assert_array_equal(region, whole[:, :, 201:276, 561:720])
+
+
+@pytest.mark.parametrize("rotation", [90, 180, -90])
+def test_region_is_of_the_upright_frame(tmp_path, rotation):
+    frames = pictures(2)
+    path = write_clip(tmp_path / "clip.mov", frames, rotation=rotation)
+    upright = np.rot90(frames, rotation // 90, axes=(1, 2))
+    region = upright[:, 7:37, 20:33]
+    np.testing.assert_array_equal(read_all(path, roi=(20, 7, 13, 30))[:, 0], region)
+    with VideoReader(path, roi=(20, 7, 13, 30), size=(60, 26)) as reader:
+        assert (reader.height, reader.width) == (60, 26)
+        (batch,) = reader
+    expected = [scale(picture, (60, 26), Interpolation.BICUBIC) for picture in region]
+    np.testing.assert_array_equal(batch.frames[:, 0], expected)
+
+
+@pytest.mark.parametrize(
+    ("size", "how"),
+    [
+        ((15, 11), Interpolation.AREA),
+        ((40, 22), Interpolation.AREA),  # higher, but smaller on the whole
+        ((60, 66), Interpolation.BICUBIC),
+        ((30, 33), None),
+    ],
+)
+def test_region_is_cut_out_first_and_scaled_then(tmp_path, size, how):
+    frames = pictures(3)
+    path = write_clip(tmp_path / "clip.mov", frames)
+    regions = [frame[10:40, 20:53] for frame in frames]
+    scaled = read_all(path, roi=(20, 10, 33, 30), size=size)[:, 0]
+    expected = regions if how is None else [scale(region, size, how) for region in regions]
+    np.testing.assert_array_equal(scaled, expected)
+
+
+def test_nothing_outside_the_region_shows(tmp_path):
+    frames = np.full((2, 48, 64, 3), 255, np.uint8)
+    frames[:, 16:32, 16:48] = 0
+    path = write_clip(tmp_path / "clip.mov", frames)
+    for size in [(8, 16), (32, 64)]:
+        assert not read_all(path, roi=(16, 16, 32, 16), size=size).any()
+
+
+def test_region_of_streams_of_different_sizes(tmp_path):
+    small, large = pictures(2), pictures(2, 64, 96, seed=1)
+    paths = [write_clip(tmp_path / "a.mov", small), write_clip(tmp_path / "b.mov", large)]
+    frames = read_all(paths, roi=(30, 20, 34, 28))
+    np.testing.assert_array_equal(frames[:, 0], small[:, 20:48, 30:64])
+    np.testing.assert_array_equal(frames[:, 1], large[:, 20:48, 30:64])
+    with pytest.raises(ValueError, match=r"beyond the frame: .*a\.mov is 64x48 \(width x height\)"):
+        VideoReader(paths[::-1], roi=(30, 20, 35, 28), size=(8, 8))
+
+
+@pytest.mark.parametrize(
+    ("roi", "problem"),
+    [
+        ((5, 5, 0, 9), "is empty"),
+        ((0, 0, 0, 0), "is empty"),  # what selectROI gives when it is cancelled
+        ((5, 5, 9, -1), "is empty"),
+        ((-1, 0, 9, 9), "reaches beyond the frame"),
+        ((0, -1, 9, 9), "reaches beyond the frame"),
+        ((40, 0, 9, 9), "reaches beyond the frame"),
+        ((0, 56, 9, 9), "reaches beyond the frame"),
+    ],
+)
+def test_region_outside_the_frame(tmp_path, roi, problem):
+    """The file is 64 pixels wide and 48 high, its upright frames 48 and 64."""
+    path = write_clip(tmp_path / "clip.mov", pictures(1), rotation=90)
+    with pytest.raises(ValueError, match=problem) as caught:
+        VideoReader(path, roi=roi)
+    assert str(caught.value) == (
+        f"the region of interest {roi} (x, y, width, height) {problem}: "
+        f"{path} is 48x64 (width x height)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,64 @@
+"""How far incremental predictions are from dense ones, in the terms of a task."""
+
+import numpy as np
+from jaxtyping import Float, Shaped
+from numpy.typing import ArrayLike
+
+
+def top1_agreement(logits: ArrayLike, expected: ArrayLike) -> float:
+    """The share of frames in which the most probable class is the same.
+
+    Args:
+        logits: [..., classes].
+        expected: the same shape.
+    """
+    logits, expected = _pair(logits, expected)
+    return float(np.mean(np.argmax(logits, axis=-1) == np.argmax(expected, axis=-1)))
+
+
+def intersection_over_union(
+    probabilities: ArrayLike, expected: ArrayLike, threshold: float = 0.5
+) -> float:
+    """Of the pixels above a threshold, over all frames together; 1 if there are none in both.
+
+    Args:
+        probabilities: any shape.
+        expected: the same shape.
+        threshold: above which a pixel counts as foreground.
+    """
+    probabilities, expected = _pair(probabilities, expected)
+    found, wanted = probabilities > threshold, expected > threshold
+    union = int(np.count_nonzero(found | wanted))
+    return int(np.count_nonzero(found & wanted)) / union if union else 1.0
+
+
+def keypoint_shift(
+    points: ArrayLike, expected: ArrayLike, valid: ArrayLike | None = None
+) -> Float[np.ndarray, "..."]:
+    """The mean distance of a frame's keypoints, in the units of the points.
+
+    Args:
+        points: [..., K, 2].
+        expected: the same shape.
+        valid: [..., K] bool, the keypoints that count; None for all.
+
+    Returns:
+        [...], NaN for a frame in which none counts.
+    """
+    points, expected = _pair(points, expected)
+    distance = np.linalg.norm(points - expected, axis=-1)
+    counts = np.ones(distance.shape, bool) if valid is None else np.asarray(valid, bool)
+    if counts.shape != distance.shape:
+        raise ValueError(f"valid has shape {counts.shape}, but there are {distance.shape} points")
+    number = counts.sum(axis=-1)
+    total = np.where(counts, distance, 0).sum(axis=-1)
+    return np.where(number > 0, total / np.maximum(number, 1), np.nan)
+
+
+def _pair(
+    output: ArrayLike, expected: ArrayLike
+) -> tuple[Shaped[np.ndarray, "..."], Shaped[np.ndarray, "..."]]:
+    first, second = np.asarray(output, np.float64), np.asarray(expected, np.float64)
+    if first.shape != second.shape:
+        raise ValueError(f"outputs of shapes {first.shape} and {second.shape} are compared")
+    return first, second

@@ -1,0 +1,69 @@
+"""Weights from files, by what their names end in."""
+
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from .errors import WeightsError
+from .pytorch import read_state_dict
+from .tflite import read_tflite
+
+
+def read_weights(path: Path | str) -> dict[str, np.ndarray]:
+    """The arrays of a file, by name, on the host and as they were stored.
+
+    Nothing in a file is ever executed: a pickle may hold arrays and plain containers only.
+
+    Args:
+        path: ".safetensors", ".npz", ".tflite", or ".pth", ".pt" or ".bin" that PyTorch has
+            written, which need not be installed. Of a checkpoint the state dictionary is taken, of
+            a .tflite file the weights of its layers (see `deltajax.models.weights.tflite`).
+
+    Raises:
+        WeightsError: for a file that is not there, is damaged or of another format, or that holds
+            anything but arrays.
+    """
+    path = Path(path)
+    if path.suffix not in READERS:
+        raise WeightsError(
+            f"{path}: names of weights end in {', '.join(READERS)}, not in {path.suffix!r}"
+        )
+    try:
+        return READERS[path.suffix](path)
+    except OSError as error:
+        raise WeightsError(f"{path}: {error.strerror or error}") from error
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise WeightsError(f"{path} is no .npz of arrays, or damaged: {error}") from error
+
+
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    try:
+        # Here, as it is an extra.
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+    except ImportError as error:
+        raise WeightsError(
+            f'{path}: reading it needs safetensors: pip install "deltajax[weights]"'
+        ) from error
+    try:
+        return load_file(path)
+    except (SafetensorError, KeyError) as error:
+        raise WeightsError(f"{path} is no .safetensors file, or damaged: {error}") from error
+
+
+READERS: Mapping[str, Callable[[Path], dict[str, np.ndarray]]] = {
+    ".safetensors": _read_safetensors,
+    ".npz": _read_npz,
+    ".pth": read_state_dict,
+    ".pt": read_state_dict,
+    ".bin": read_state_dict,
+    ".tflite": read_tflite,
+}
