@@ -10,7 +10,9 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Shaped
 
+from .layers.sparsify import Sparsify
 from .layers.update_point import DELTA, UpdatePoint
+from .norms import ThresholdNorm
 
 
 class UpdatePointMap(NamedTuple):
@@ -21,12 +23,16 @@ class UpdatePointMap(NamedTuple):
         layer: its class; `Sparsify` is where frames enter.
         shape: [N, H, W, C] of its output.
         dtype: of its output.
+        threshold_norm: of the layer.
+        dilation: of a `Sparsify`, in pixels; None of any other layer.
     """
 
     name: str
     layer: type[UpdatePoint]
     shape: tuple[int, ...]
     dtype: jnp.dtype
+    threshold_norm: ThresholdNorm
+    dilation: int | None
 
     @property
     def bytes(self) -> int:
@@ -59,8 +65,16 @@ def update_points(
         output = call(*arguments, **keywords)
         layer = context.module
         if isinstance(layer, UpdatePoint) and context.method_name == "__call__":
-            name = "/".join(layer.path)
-            found.append(UpdatePointMap(name, type(layer), output.shape, output.dtype))
+            found.append(
+                UpdatePointMap(
+                    "/".join(layer.path),
+                    type(layer),
+                    output.shape,
+                    output.dtype,
+                    layer.threshold_norm,
+                    layer.dilation if isinstance(layer, Sparsify) else None,
+                )
+            )
         return output
 
     def dense(rest: Mapping[str, Any], frame: jax.Array) -> Any:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from deltajax.models.calibration import calibrate_batch_norm
 from deltajax.models.weights import PUBLISHED
 from deltajax.norms import ThresholdNorm
 from deltajax.ops.update import Implementation
+from deltajax.threshold_file import Thresholds
 from deltajax.video import ProceduralClip, VideoReader
 
 PROCEDURAL_NOISE = 0.003
@@ -120,6 +122,9 @@ class UpdateOptions:
         input_dilation: side of the square by which changed input pixels are dilated, odd.
         threshold: of every other update point, in the units of its output.
         gate_threshold: of the gates of squeeze-and-excite blocks, which are in [0, 1].
+        thresholds: file that has a threshold for each update point, and the dilation, as
+            tune_thresholds.py writes it; in place of the four above.
+        threshold_scale: factor of all thresholds, for quick trials.
         threshold_norm: of a difference, over the channels of a pixel.
         implementation: of the updates; dense computes everything.
         seed: of the random weights.
@@ -138,6 +143,8 @@ class UpdateOptions:
     input_dilation: int | None = None
     threshold: float | None = None
     gate_threshold: float | None = None
+    thresholds: str | None = None
+    threshold_scale: float = 1.0
     threshold_norm: ThresholdNorm = "max"
     implementation: Implementation = "auto"
     seed: int = 0
@@ -160,12 +167,9 @@ class NetworkOptions(UpdateOptions):
 
 @dataclasses.dataclass(frozen=True)
 class SettledOptions(NetworkOptions):
-    """The same with all thresholds."""
+    """The same with all thresholds, or with what the file of thresholds is for."""
 
-    input_threshold: float = 0.0
     input_dilation: int = 1
-    threshold: float = 0.0
-    gate_threshold: float = 0.0
 
     @property
     def trained(self) -> bool:
@@ -185,9 +189,20 @@ def settled(options: NetworkOptions) -> SettledOptions:
     given = dataclasses.asdict(options)
     if options.calibrate and options.weights != "random":
         raise ValueError("--calibrate is for random weights; trained ones have their statistics")
-    for name, value in recommended(options.model)._asdict().items():
-        if given[name] is None:
-            given[name] = value
+    if not math.isfinite(options.threshold_scale) or options.threshold_scale < 0:
+        raise ValueError("--threshold-scale must be zero or positive")
+    usual = recommended(options.model)._asdict()
+    if options.thresholds is None:
+        return SettledOptions(**(given | {n: v for n, v in usual.items() if given[n] is None}))
+    for name in usual:
+        if given[name] is not None:
+            raise ValueError(
+                f"--thresholds and --{name.replace('_', '-')} contradict each other: the file has "
+                "its own; --threshold-scale multiplies them"
+            )
+    tuned = Thresholds.load(options.thresholds)
+    given["input_dilation"] = max(tuned.dilations.values(), default=1)
+    given["threshold_norm"] = tuned.threshold_norm
     return SettledOptions(**given)
 
 
@@ -197,16 +212,13 @@ def network_options(update: UpdateOptions, model: str, dtype: Dtype) -> SettledO
 
 
 def make_network(options: SettledOptions) -> VideoNetwork:
-    """The network of the options, thresholds included."""
+    """The network of the options; its thresholds are given at run time, see _thresholds.py."""
     dtype: DTypeLike = jnp.dtype(options.dtype)
     # Some networks are published without batch norms.
     folding = {"folded": True} if options.fold_batch_norm else {}
     return create(
         options.model,
-        input_threshold=options.input_threshold,
         input_dilation=options.input_dilation,
-        threshold=options.threshold,
-        gate_threshold=options.gate_threshold,
         threshold_norm=options.threshold_norm,
         implementation=options.implementation,
         dtype=dtype,

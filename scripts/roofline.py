@@ -28,6 +28,7 @@ from _common import (
     read_clip,
     write_json,
 )
+from _thresholds import with_thresholds
 from _work import Work, needs_of, work_of
 from rich.console import Console
 from rich.table import Table
@@ -36,7 +37,7 @@ import deltajax as dj
 from deltajax.statistics import read_statistics, total
 from deltajax.video import VideoError
 
-DEFAULT_UPDATE = UpdateOptions(threshold=0.3)
+DEFAULT_UPDATE = UpdateOptions()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,6 +152,7 @@ def count(options: Options, chosen: SettledOptions, frames: np.ndarray) -> list[
     """The mean work of the frames after the warm-up."""
     network = make_network(chosen)
     variables = make_variables(chosen, network, frames)
+    variables = with_thresholds(chosen, network, variables, frames[0])(1.0)
     recorded = dj.scan_frames(network, variables, frames, collect=("statistics",))[2]
     points = read_statistics(recorded["statistics"])
     number = np.broadcast_to(np.arange(len(frames))[:, None], frames.shape[:2])

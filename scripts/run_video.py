@@ -39,6 +39,7 @@ from _incremental import run_batches
 from _overlay import overlay
 from _predictions import prediction_of
 from _summary import Dense, Summary
+from _thresholds import with_thresholds
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
@@ -163,6 +164,7 @@ def process(
     first = next(clip.batches)
     with console.status("making the weights"):
         variables = make_variables(chosen, network, first.frames)
+        variables = with_thresholds(chosen, network, variables, first.frames[0])(1.0)
     dense = Dense(network, variables, first.frames[0])
     batches = preceded(first, clip.batches)
     with (

@@ -15,7 +15,8 @@ from deltajax.layers import Conv, Sparsify
 from deltajax.statistics import read_statistics, total
 from tests.helpers import random_variables
 
-SMALL = ["--model", "simple_cnn", "--size", "32x48", "--frames", "2", "--num-warmup", "1"]
+SMALL = ["--model", "simple_cnn", "--size", "32x48", "--frames", "2", "--num-warmup", "1",
+         "--threshold", "0.3"]  # fmt: skip
 
 
 def test_needs_of_each_update_point():

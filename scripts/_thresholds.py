@@ -1,0 +1,44 @@
+"""The thresholds of the options as a collection: from their file, or one for all layers."""
+
+from collections.abc import Callable
+
+import numpy as np
+from _common import SettledOptions, Variables
+
+from deltajax.models import VideoNetwork
+from deltajax.threshold_file import Thresholds
+from deltajax.thresholds import uniform_thresholds
+
+
+def with_thresholds(
+    options: SettledOptions, network: VideoNetwork, variables: Variables, frame: np.ndarray
+) -> Callable[[float], Variables]:
+    """The variables with the options' thresholds, times a factor.
+
+    Args:
+        options: of the network.
+        network: the network.
+        variables: its variables.
+        frame: [N, H, W, 3], for its shape.
+
+    Raises:
+        ValueError: for thresholds that are none, or that do not fit the network.
+    """
+
+    def scaled(factor: float) -> Variables:
+        factor *= options.threshold_scale
+        if options.thresholds is None:
+            collection = uniform_thresholds(
+                network,
+                variables,
+                frame,
+                input_threshold=factor * (options.input_threshold or 0.0),
+                threshold=factor * (options.threshold or 0.0),
+                gate_threshold=factor * (options.gate_threshold or 0.0),
+            )
+        else:
+            tuned = Thresholds.load(options.thresholds).scaled(factor)
+            collection = tuned.collection(network, variables, frame)
+        return {**variables, "thresholds": collection}
+
+    return scaled
