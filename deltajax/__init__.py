@@ -19,6 +19,8 @@ from .layers import (
     Upsample,
 )
 from .tensor import DeltaTensor, frame_of_streams
+from .threshold_file import Thresholds
+from .tuning import tune_thresholds
 
 __all__ = [
     "Activation",
@@ -36,10 +38,12 @@ __all__ = [
     "MaxPool",
     "Multiply",
     "Sparsify",
+    "Thresholds",
     "Upsample",
     "frame_of_streams",
     "init_delta",
     "reset",
     "scan_frames",
     "state_bytes",
+    "tune_thresholds",
 ]

@@ -15,7 +15,7 @@ from jaxtyping import Array, Shaped
 
 from .inspection import update_points
 from .layers.update_point import check_threshold
-from .norms import ThresholdNorm, check_threshold_norm
+from .norms import check_threshold_norm
 from .thresholds import threshold_collection
 
 FORMAT = "deltajax thresholds 1"
@@ -39,7 +39,7 @@ class Thresholds:
     inputs: Mapping[str, float]
     points: Mapping[str, float]
     dilations: Mapping[str, int]
-    threshold_norm: ThresholdNorm = "max"
+    threshold_norm: str = "max"
     found: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -99,14 +99,10 @@ class Thresholds:
         problems = [f"no layer is called {name!r}" for name in self.values if name not in layers]
         problems += [f"layer {name!r} has no threshold" for name in layers.keys() - self.values]
         for name, point in layers.items():
-            if name in self.values and (point.dilation is None) != (name in self.points):
+            if name in self.values and point.dilation != self.dilations.get(name):
                 problems.append(
-                    f"{name!r} is a {point.layer.__name__}: it stands in the wrong part"
-                )
-            elif name in self.inputs and point.dilation != self.dilations[name]:
-                problems.append(
-                    f"{name!r} dilates by {point.dilation}, but the thresholds are for a dilation "
-                    f"of {self.dilations[name]}"
+                    f"{name!r} has the dilation {point.dilation}, but the thresholds are for "
+                    f"{self.dilations.get(name)}"
                 )
             if point.threshold_norm != self.threshold_norm:
                 problems.append(

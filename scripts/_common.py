@@ -277,7 +277,12 @@ def weights_path(options: SettledOptions) -> Path:
 
 
 def read_clip(
-    clip: Path | None, size: tuple[int, int] | None, num_frames: int, streams: int, seed: int
+    clip: Path | None,
+    size: tuple[int, int] | None,
+    num_frames: int,
+    streams: int,
+    seed: int,
+    roi: tuple[int, int, int, int] | None = None,
 ) -> np.ndarray:
     """Frames of a clip, uint8 [T, N, H, W, 3] with T = `num_frames` and N = `streams`.
 
@@ -285,14 +290,16 @@ def read_clip(
     with seed `seed` + n.
 
     Raises:
-        ValueError: for a clip that is too short.
+        ValueError: for a clip that is too short, or a region of interest of no clip.
         VideoError: for a clip that cannot be read.
     """
     if clip is None:
+        if roi is not None:
+            raise ValueError("--roi is a region of a video, and there is none")
         batches = procedural_clip(size, seed).batches(num_frames, num_frames, streams)
         return next(batches).frames
     needed = num_frames + STREAM_OFFSET * (streams - 1)
-    with VideoReader(clip, size=size, max_frames=needed) as reader:
+    with VideoReader(clip, size=size, roi=roi, max_frames=needed) as reader:
         frames = np.concatenate([batch.frames for batch in reader])[:, 0]
     if len(frames) < needed:
         raise ValueError(

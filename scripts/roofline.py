@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         measured = measured_ms(options, chosen, frames.shape[2:4]) if options.benchmark else None
         with console.status("running the network"):
             work = count(options, chosen, frames)
-    except (ValueError, VideoError) as error:
+    except (ValueError, OSError, VideoError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False)
         return 1
     report = describe(options, chosen, frames, work, measured)

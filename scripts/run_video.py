@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = settled(options.network)
         with open_clip(options) as clip:
             process(options, chosen, clip, path, summary, console)
-    except (VideoError, ValueError) as error:
+    except (VideoError, ValueError, OSError) as error:
         problem = str(error)
         errors.print(f"error: {problem}", style="red", soft_wrap=True)
     except KeyboardInterrupt:
