@@ -1,6 +1,7 @@
 """deltajax: convolutional networks on video that recompute only the pixels that changed."""
 
 from .frames import init_delta, reset, scan_frames, state_bytes
+from .inspecting import Inspection, inspect
 from .layers import (
     Activation,
     Add,
@@ -35,6 +36,7 @@ __all__ = [
     "Elementwise",
     "Gate",
     "GlobalAvgPool",
+    "Inspection",
     "MaxPool",
     "Multiply",
     "Sparsify",
@@ -42,6 +44,7 @@ __all__ = [
     "Upsample",
     "frame_of_streams",
     "init_delta",
+    "inspect",
     "reset",
     "scan_frames",
     "state_bytes",

@@ -23,6 +23,7 @@ class UpdatePointMap(NamedTuple):
         layer: its class; `Sparsify` is where frames enter.
         shape: [N, H, W, C] of its output.
         dtype: of its output.
+        threshold: of the layer; an entry of the collection "thresholds" goes before it.
         threshold_norm: of the layer.
         dilation: of a `Sparsify`, in pixels; None of any other layer.
     """
@@ -31,6 +32,7 @@ class UpdatePointMap(NamedTuple):
     layer: type[UpdatePoint]
     shape: tuple[int, ...]
     dtype: jnp.dtype
+    threshold: float
     threshold_norm: ThresholdNorm
     dilation: int | None
 
@@ -71,6 +73,7 @@ def update_points(
                     type(layer),
                     output.shape,
                     output.dtype,
+                    layer.threshold,
                     layer.threshold_norm,
                     layer.dilation if isinstance(layer, Sparsify) else None,
                 )

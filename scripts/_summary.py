@@ -6,10 +6,10 @@ import jax
 import numpy as np
 from _common import Variables
 from _error import RelativeError
-from _incremental import BatchResult
 from _measure import timed
 from _predictions import Prediction
 
+from deltajax.batches import BatchResult
 from deltajax.models import VideoNetwork
 from deltajax.statistics import Totals
 

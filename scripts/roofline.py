@@ -29,13 +29,13 @@ from _common import (
     write_json,
 )
 from _thresholds import with_thresholds
-from _work import Work, needs_of, work_of
 from rich.console import Console
 from rich.table import Table
 
 import deltajax as dj
 from deltajax.statistics import read_statistics, total
 from deltajax.video import VideoError
+from deltajax.work import Work, needs_of, work_of
 
 DEFAULT_UPDATE = UpdateOptions()
 

@@ -35,7 +35,6 @@ from _common import (
     settled,
     write_json,
 )
-from _incremental import run_batches
 from _overlay import overlay
 from _predictions import prediction_of
 from _summary import Dense, Summary
@@ -44,6 +43,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
+from deltajax.batches import run_batches
 from deltajax.statistics import multiplications_share, read_statistics, total, work_heat
 from deltajax.video import OverlayWriter, VideoBatch, VideoError, VideoReader
 

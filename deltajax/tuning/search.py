@@ -87,7 +87,7 @@ Advance = Callable[[str, int], None]
 
 def expected_trials(points: Points, dilations: Sequence[int], passes: int) -> int:
     """About as many as `search` takes."""
-    starts = len(ENTRY_FACTORS) + len(dilations)
+    starts = 2 * len(ENTRY_FACTORS) + len(dilations) - 1
     of_a_pass = len(points.names) * TRIALS_OF_A_POINT + RESCALINGS + 1
     return starts * BISECTIONS + passes * of_a_pass
 
@@ -137,10 +137,11 @@ def start(
     """The best of what has one or two parameters: where the passes begin."""
     nothing = points.alike(dilations[0]).scaled(0.0)
     best = Found(nothing, evaluate(nothing))
-    directions = [points.by_scale(dilations[0], factor) for factor in ENTRY_FACTORS]
-    for direction in (points.alike(dilations[0]), *directions):
-        best = better(best, largest_factor(evaluate, direction, budget))
-        advance("one factor for all", BISECTIONS)
+    for factor in ENTRY_FACTORS:
+        for direction in (points.alike, points.by_scale):
+            candidate = direction(dilations[0], factor)
+            best = better(best, largest_factor(evaluate, candidate, budget))
+            advance("one factor for all", BISECTIONS)
     for dilation in dilations[1:]:
         # The rest of the candidate stays: with another dilation its best scale is near.
         wider = best.candidate._replace(dilation=dilation)
