@@ -134,7 +134,7 @@ class Inspection:
         )
         for column in COLUMNS:
             left = column in ("update point", "layer")
-            rows.add_column(column, justify="left" if left else "right")
+            rows.add_column(column, justify="left" if left else "right", no_wrap=True)
         for point in self.points:
             rows.add_row(*readable(point))
         rows.add_section()

@@ -13,6 +13,7 @@ from jaxtyping import Array, Shaped
 from .layers.sparsify import Sparsify
 from .layers.update_point import DELTA, UpdatePoint
 from .norms import ThresholdNorm
+from .tensor import DeltaTensor
 
 
 class UpdatePointMap(NamedTuple):
@@ -66,7 +67,10 @@ def update_points(
     ) -> Any:
         output = call(*arguments, **keywords)
         layer = context.module
-        if isinstance(layer, UpdatePoint) and context.method_name == "__call__":
+        if not isinstance(layer, UpdatePoint) or context.method_name != "__call__":
+            return output
+        # Layers of a plain array, such as those of a gate, keep nothing.
+        if isinstance(output, DeltaTensor):
             found.append(
                 UpdatePointMap(
                     "/".join(layer.path),
@@ -80,10 +84,10 @@ def update_points(
             )
         return output
 
-    def dense(rest: Mapping[str, Any], frame: jax.Array) -> Any:
+    def incremental(rest: Mapping[str, Any], frame: jax.Array) -> None:
         with nn.intercept_methods(record):
-            return model.apply(rest, frame, **kwargs)
+            model.apply(rest, frame, mutable=[DELTA], **kwargs)
 
     rest = {name: value for name, value in variables.items() if name != DELTA}
-    jax.eval_shape(dense, rest, frame)
+    jax.eval_shape(incremental, rest, frame)
     return tuple(found)

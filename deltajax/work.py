@@ -11,6 +11,7 @@ from flax import linen as nn
 from jaxtyping import Shaped
 
 from .inspection import UpdatePointMap, update_points
+from .layers.sparsify import Sparsify
 from .layers.update_point import DELTA, UpdatePoint
 from .ops.function import Function
 from .statistics import Totals
@@ -120,9 +121,12 @@ def _of_function(name: str, function: Function) -> Needs:
 
 
 def _of_entry(point: UpdatePointMap, frame: np.ndarray) -> Needs:
-    """The frame is read and compared with its whole map."""
+    """The frame, or a gate, is read and compared with its whole map."""
     pixels = float(np.prod(point.shape[:3]))
-    fixed = frame.size * jnp.dtype(frame.dtype).itemsize + point.bytes + pixels
+    entering = point.bytes
+    if issubclass(point.layer, Sparsify):
+        entering = frame.size * jnp.dtype(frame.dtype).itemsize
+    fixed = entering + point.bytes + pixels
     return Needs(point.name, fixed, 0.0, float(point.shape[3] * point.dtype.itemsize))
 
 

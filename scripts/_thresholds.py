@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import jax
 import numpy as np
 from _common import SettledOptions, Variables
 
@@ -25,20 +26,20 @@ def with_thresholds(
         ValueError: for thresholds that are none, or that do not fit the network.
     """
 
+    if options.thresholds is None:
+        collection = uniform_thresholds(
+            network,
+            variables,
+            frame,
+            input_threshold=options.input_threshold or 0.0,
+            threshold=options.threshold or 0.0,
+            gate_threshold=options.gate_threshold or 0.0,
+        )
+    else:
+        collection = Thresholds.load(options.thresholds).collection(network, variables, frame)
+
     def scaled(factor: float) -> Variables:
         factor *= options.threshold_scale
-        if options.thresholds is None:
-            collection = uniform_thresholds(
-                network,
-                variables,
-                frame,
-                input_threshold=factor * (options.input_threshold or 0.0),
-                threshold=factor * (options.threshold or 0.0),
-                gate_threshold=factor * (options.gate_threshold or 0.0),
-            )
-        else:
-            tuned = Thresholds.load(options.thresholds).scaled(factor)
-            collection = tuned.collection(network, variables, frame)
-        return {**variables, "thresholds": collection}
+        return {**variables, "thresholds": jax.tree.map(lambda t: t * factor, collection)}
 
     return scaled

@@ -4,6 +4,7 @@ import csv
 import functools
 import io
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ class Network(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        shared = {"implementation": self.implementation}
+        shared: Any = {"implementation": self.implementation}
         x = dj.Sparsify(name="entry", **shared)(x)
         x = dj.Conv(4, 3, name="wide", **shared)(x)
         x = dj.Conv(5, 1, threshold=1e6, name="narrow", **shared)(x)

@@ -101,7 +101,7 @@ def output_scales(
     frame: Shaped[np.ndarray, "N H W C"],
     **kwargs: Any,
 ) -> dict[str, float]:
-    """The root mean square of each update point's dense output, by its name, in its units."""
+    """The root mean square of each layer's dense output, by its name, in its units."""
     found: dict[str, jax.Array] = {}
 
     def record(call: Any, arguments: Any, keywords: Any, context: Any) -> Any:
