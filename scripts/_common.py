@@ -24,6 +24,7 @@ from deltajax.models import (
     load_weights,
     read_weights,
     recommended,
+    recommended_thresholds,
 )
 from deltajax.models.calibration import calibrate_batch_norm
 from deltajax.models.weights import PUBLISHED
@@ -32,6 +33,8 @@ from deltajax.ops.update import Implementation
 from deltajax.threshold_file import Thresholds
 from deltajax.video import ProceduralClip, VideoReader
 
+RECOMMENDED = "recommended"
+"""In place of a file of thresholds: those that come with the network."""
 PROCEDURAL_NOISE = 0.003
 """Of the procedural clip: the sensor noise of a good camera by day."""
 CALIBRATION_FRAMES = 4
@@ -123,7 +126,8 @@ class UpdateOptions:
         threshold: of every other update point, in the units of its output.
         gate_threshold: of the gates of squeeze-and-excite blocks, which are in [0, 1].
         thresholds: file that has a threshold for each update point, and the dilation, as
-            tune_thresholds.py writes it; in place of the four above.
+            tune_thresholds.py writes it; in place of the four above. "recommended" are those that
+            come with a network, which are taken for published weights if nothing is given.
         threshold_scale: factor of all thresholds, for quick trials.
         threshold_norm: of a difference, over the channels of a pixel.
         implementation: of the updates; dense computes everything.
@@ -192,7 +196,10 @@ def settled(options: NetworkOptions) -> SettledOptions:
     if not math.isfinite(options.threshold_scale) or options.threshold_scale < 0:
         raise ValueError("--threshold-scale must be zero or positive")
     usual = recommended(options.model)._asdict()
-    if options.thresholds is None:
+    none_given = all(given[name] is None for name in ("thresholds", *usual))
+    if none_given and options.weights == "published" and recommended_thresholds(options.model):
+        given["thresholds"] = RECOMMENDED
+    if given["thresholds"] is None:
         return SettledOptions(**(given | {n: v for n, v in usual.items() if given[n] is None}))
     for name in usual:
         if given[name] is not None:
@@ -200,10 +207,25 @@ def settled(options: NetworkOptions) -> SettledOptions:
                 f"--thresholds and --{name.replace('_', '-')} contradict each other: the file has "
                 "its own; --threshold-scale multiplies them"
             )
-    tuned = Thresholds.load(options.thresholds)
+    tuned = load_thresholds(options.model, given["thresholds"])
     given["input_dilation"] = max(tuned.dilations.values(), default=1)
     given["threshold_norm"] = tuned.threshold_norm
     return SettledOptions(**given)
+
+
+def load_thresholds(model: str, source: str) -> Thresholds:
+    """Thresholds of a file, or those recommended for a network.
+
+    Raises:
+        OSError: for a file that cannot be read.
+        ValueError: for one that holds something else, or if none are recommended.
+    """
+    if source != RECOMMENDED:
+        return Thresholds.load(source)
+    path = recommended_thresholds(model)
+    if path is None:
+        raise ValueError(f"no thresholds of each layer are recommended for {model}")
+    return Thresholds.load(path)
 
 
 def network_options(update: UpdateOptions, model: str, dtype: Dtype) -> SettledOptions:

@@ -4,10 +4,9 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-from _common import SettledOptions, Variables
+from _common import SettledOptions, Variables, load_thresholds
 
 from deltajax.models import VideoNetwork
-from deltajax.threshold_file import Thresholds
 from deltajax.thresholds import uniform_thresholds
 
 
@@ -36,7 +35,8 @@ def with_thresholds(
             gate_threshold=options.gate_threshold or 0.0,
         )
     else:
-        collection = Thresholds.load(options.thresholds).collection(network, variables, frame)
+        tuned = load_thresholds(options.model, options.thresholds)
+        collection = tuned.collection(network, variables, frame)
 
     def scaled(factor: float) -> Variables:
         factor *= options.threshold_scale

@@ -102,6 +102,7 @@ def test_bad_input(arguments, message, capsys, tmp_path, monkeypatch):
     [
         (["--thresholds", "nowhere.json"], "nowhere.json"),
         (["--thresholds", "x.json", "--threshold", "0.1"], "--thresholds and --threshold contrad"),
+        (["--thresholds", "recommended"], "no thresholds of each layer are recommended for simple"),
         (["--threshold-scale", "-1"], "--threshold-scale must be zero or positive"),
     ],
 )
