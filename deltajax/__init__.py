@@ -1,6 +1,7 @@
 """deltajax: convolutional networks on video that recompute only the pixels that changed."""
 
 from .frames import init_delta, reset, scan_frames, state_bytes
+from .inspecting import Inspection, inspect
 from .layers import (
     Activation,
     Add,
@@ -19,6 +20,8 @@ from .layers import (
     Upsample,
 )
 from .tensor import DeltaTensor, frame_of_streams
+from .threshold_file import Thresholds
+from .tuning import tune_thresholds
 
 __all__ = [
     "Activation",
@@ -33,13 +36,17 @@ __all__ = [
     "Elementwise",
     "Gate",
     "GlobalAvgPool",
+    "Inspection",
     "MaxPool",
     "Multiply",
     "Sparsify",
+    "Thresholds",
     "Upsample",
     "frame_of_streams",
     "init_delta",
+    "inspect",
     "reset",
     "scan_frames",
     "state_bytes",
+    "tune_thresholds",
 ]

@@ -10,7 +10,10 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Shaped
 
+from .layers.sparsify import Sparsify
 from .layers.update_point import DELTA, UpdatePoint
+from .norms import ThresholdNorm
+from .tensor import DeltaTensor
 
 
 class UpdatePointMap(NamedTuple):
@@ -21,12 +24,18 @@ class UpdatePointMap(NamedTuple):
         layer: its class; `Sparsify` is where frames enter.
         shape: [N, H, W, C] of its output.
         dtype: of its output.
+        threshold: of the layer; an entry of the collection "thresholds" goes before it.
+        threshold_norm: of the layer.
+        dilation: of a `Sparsify`, in pixels; None of any other layer.
     """
 
     name: str
     layer: type[UpdatePoint]
     shape: tuple[int, ...]
     dtype: jnp.dtype
+    threshold: float
+    threshold_norm: ThresholdNorm
+    dilation: int | None
 
     @property
     def bytes(self) -> int:
@@ -58,15 +67,27 @@ def update_points(
     ) -> Any:
         output = call(*arguments, **keywords)
         layer = context.module
-        if isinstance(layer, UpdatePoint) and context.method_name == "__call__":
-            name = "/".join(layer.path)
-            found.append(UpdatePointMap(name, type(layer), output.shape, output.dtype))
+        if not isinstance(layer, UpdatePoint) or context.method_name != "__call__":
+            return output
+        # Layers of a plain array, such as those of a gate, keep nothing.
+        if isinstance(output, DeltaTensor):
+            found.append(
+                UpdatePointMap(
+                    "/".join(layer.path),
+                    type(layer),
+                    output.shape,
+                    output.dtype,
+                    layer.threshold,
+                    layer.threshold_norm,
+                    layer.dilation if isinstance(layer, Sparsify) else None,
+                )
+            )
         return output
 
-    def dense(rest: Mapping[str, Any], frame: jax.Array) -> Any:
+    def incremental(rest: Mapping[str, Any], frame: jax.Array) -> None:
         with nn.intercept_methods(record):
-            return model.apply(rest, frame, **kwargs)
+            model.apply(rest, frame, mutable=[DELTA], **kwargs)
 
     rest = {name: value for name, value in variables.items() if name != DELTA}
-    jax.eval_shape(dense, rest, frame)
+    jax.eval_shape(incremental, rest, frame)
     return tuple(found)

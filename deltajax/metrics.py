@@ -1,8 +1,33 @@
 """How far incremental predictions are from dense ones, in the terms of a task."""
 
+import math
+from typing import Any
+
+import jax
 import numpy as np
 from jaxtyping import Float, Shaped
 from numpy.typing import ArrayLike
+
+
+def relative_error(outputs: Any, expected: Any) -> float:
+    """‖outputs − expected‖ / ‖expected‖, over all arrays of a tree together.
+
+    Args:
+        outputs: a tree of arrays.
+        expected: the same.
+
+    Returns:
+        0 where they are equal, infinite where nothing but zeros was expected and they are not.
+    """
+    pairs = [
+        _pair(*pair)
+        for pair in zip(jax.tree.leaves(outputs), jax.tree.leaves(expected), strict=True)
+    ]
+    error = sum(float(np.sum(np.square(first - second))) for first, second in pairs)
+    norm = sum(float(np.sum(np.square(second))) for _, second in pairs)
+    if norm == 0:
+        return 0.0 if error == 0 else math.inf
+    return math.sqrt(error / norm)
 
 
 def top1_agreement(logits: ArrayLike, expected: ArrayLike) -> float:

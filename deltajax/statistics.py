@@ -167,6 +167,12 @@ def multiplications_share(
     return np.asarray(done / max(dense, 1))
 
 
+def update_rate(points: Sequence[UpdatePointStatistics]) -> Float[np.ndarray, "T N"]:
+    """The share of all pixels of all maps, entry included, updated in each frame, in [0, 1]."""
+    updated = sum(point.updated_pixels for point in points)
+    return np.asarray(updated / max(sum(point.pixels for point in points), 1))
+
+
 def work_heat(
     masks: Mapping[str, Any],
     points: Sequence[UpdatePointStatistics],

@@ -3,7 +3,7 @@
 Its values are inputs of the compiled step: trying others compiles nothing.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -37,7 +37,7 @@ def make_thresholds(delta: Mapping[str, Any], choose: Callable[[str], float]) ->
     Raises:
         ValueError: for a negative or NaN threshold; the message names the update point.
     """
-    return _collection((name, choose(name)) for name in update_point_names(delta))
+    return threshold_collection({name: choose(name) for name in update_point_names(delta)})
 
 
 def uniform_thresholds(
@@ -65,15 +65,22 @@ def uniform_thresholds(
         ValueError: for a negative or NaN threshold.
     """
     special = {Sparsify: input_threshold, Gate: gate_threshold}
-    return _collection(
-        (point.name, special.get(point.layer, threshold))
-        for point in update_points(model, variables, frame, **kwargs)
+    return threshold_collection(
+        {
+            point.name: special.get(point.layer, threshold)
+            for point in update_points(model, variables, frame, **kwargs)
+        }
     )
 
 
-def _collection(chosen: Iterable[tuple[str, float]]) -> dict[str, Any]:
+def threshold_collection(thresholds: Mapping[str, float]) -> dict[str, Any]:
+    """The collection "thresholds" of values by the name of the update point.
+
+    Raises:
+        ValueError: for a negative, infinite or NaN threshold; the message names the update point.
+    """
     flat = {}
-    for name, threshold in chosen:
+    for name, threshold in thresholds.items():
         check_threshold(name, threshold)
         path = name.split("/") if name else []
         flat[(*path, "threshold")] = jnp.float32(threshold)

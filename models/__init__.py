@@ -9,7 +9,7 @@ from .hrnet import PoseHRNet
 from .imagenet import imagenet_classes
 from .mobilenet_v2 import MobileNetV2
 from .pose_resnet import PoseResNet
-from .recommended import recommended
+from .recommended import recommended, recommended_thresholds
 from .registry import NAMES, create
 from .resnet import ResNet
 from .selfie_segmentation import SelfieSegmentation
@@ -37,4 +37,5 @@ __all__ = [
     "load_weights",
     "read_weights",
     "recommended",
+    "recommended_thresholds",
 ]

@@ -1,8 +1,11 @@
 """Thresholds with which trained networks keep their predictions."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 from .registry import check_name
+
+FILES = Path(__file__).parent / "thresholds"
 
 
 class Recommended(NamedTuple):
@@ -39,3 +42,17 @@ def recommended(name: str) -> Recommended:
     """
     check_name(name)
     return RECOMMENDED.get(name, DEFAULT)
+
+
+def recommended_thresholds(name: str) -> Path | None:
+    """File with a threshold for each layer of a network with published weights.
+
+    Found by `deltajax.tune_thresholds` on vtest.avi, and scaled down; see docs/networks.md. None if
+    there is none of this network. `deltajax.Thresholds.load` reads it.
+
+    Raises:
+        ValueError: for an unknown name; the message lists the known ones.
+    """
+    check_name(name)
+    path = FILES / f"{name}.json"
+    return path if path.exists() else None

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -23,13 +24,17 @@ from deltajax.models import (
     load_weights,
     read_weights,
     recommended,
+    recommended_thresholds,
 )
 from deltajax.models.calibration import calibrate_batch_norm
 from deltajax.models.weights import PUBLISHED
 from deltajax.norms import ThresholdNorm
 from deltajax.ops.update import Implementation
+from deltajax.threshold_file import Thresholds
 from deltajax.video import ProceduralClip, VideoReader
 
+RECOMMENDED = "recommended"
+"""In place of a file of thresholds: those that come with the network."""
 PROCEDURAL_NOISE = 0.003
 """Of the procedural clip: the sensor noise of a good camera by day."""
 CALIBRATION_FRAMES = 4
@@ -120,6 +125,10 @@ class UpdateOptions:
         input_dilation: side of the square by which changed input pixels are dilated, odd.
         threshold: of every other update point, in the units of its output.
         gate_threshold: of the gates of squeeze-and-excite blocks, which are in [0, 1].
+        thresholds: file that has a threshold for each update point, and the dilation, as
+            tune_thresholds.py writes it; in place of the four above. "recommended" are those that
+            come with a network, which are taken for published weights if nothing is given.
+        threshold_scale: factor of all thresholds, for quick trials.
         threshold_norm: of a difference, over the channels of a pixel.
         implementation: of the updates; dense computes everything.
         seed: of the random weights.
@@ -138,6 +147,8 @@ class UpdateOptions:
     input_dilation: int | None = None
     threshold: float | None = None
     gate_threshold: float | None = None
+    thresholds: str | None = None
+    threshold_scale: float = 1.0
     threshold_norm: ThresholdNorm = "max"
     implementation: Implementation = "auto"
     seed: int = 0
@@ -160,12 +171,9 @@ class NetworkOptions(UpdateOptions):
 
 @dataclasses.dataclass(frozen=True)
 class SettledOptions(NetworkOptions):
-    """The same with all thresholds."""
+    """The same with all thresholds, or with what the file of thresholds is for."""
 
-    input_threshold: float = 0.0
     input_dilation: int = 1
-    threshold: float = 0.0
-    gate_threshold: float = 0.0
 
     @property
     def trained(self) -> bool:
@@ -185,10 +193,39 @@ def settled(options: NetworkOptions) -> SettledOptions:
     given = dataclasses.asdict(options)
     if options.calibrate and options.weights != "random":
         raise ValueError("--calibrate is for random weights; trained ones have their statistics")
-    for name, value in recommended(options.model)._asdict().items():
-        if given[name] is None:
-            given[name] = value
+    if not math.isfinite(options.threshold_scale) or options.threshold_scale < 0:
+        raise ValueError("--threshold-scale must be zero or positive")
+    usual = recommended(options.model)._asdict()
+    none_given = all(given[name] is None for name in ("thresholds", *usual))
+    if none_given and options.weights == "published" and recommended_thresholds(options.model):
+        given["thresholds"] = RECOMMENDED
+    if given["thresholds"] is None:
+        return SettledOptions(**(given | {n: v for n, v in usual.items() if given[n] is None}))
+    for name in usual:
+        if given[name] is not None:
+            raise ValueError(
+                f"--thresholds and --{name.replace('_', '-')} contradict each other: the file has "
+                "its own; --threshold-scale multiplies them"
+            )
+    tuned = load_thresholds(options.model, given["thresholds"])
+    given["input_dilation"] = max(tuned.dilations.values(), default=1)
+    given["threshold_norm"] = tuned.threshold_norm
     return SettledOptions(**given)
+
+
+def load_thresholds(model: str, source: str) -> Thresholds:
+    """Thresholds of a file, or those recommended for a network.
+
+    Raises:
+        OSError: for a file that cannot be read.
+        ValueError: for one that holds something else, or if none are recommended.
+    """
+    if source != RECOMMENDED:
+        return Thresholds.load(source)
+    path = recommended_thresholds(model)
+    if path is None:
+        raise ValueError(f"no thresholds of each layer are recommended for {model}")
+    return Thresholds.load(path)
 
 
 def network_options(update: UpdateOptions, model: str, dtype: Dtype) -> SettledOptions:
@@ -197,16 +234,13 @@ def network_options(update: UpdateOptions, model: str, dtype: Dtype) -> SettledO
 
 
 def make_network(options: SettledOptions) -> VideoNetwork:
-    """The network of the options, thresholds included."""
+    """The network of the options; its thresholds are given at run time, see _thresholds.py."""
     dtype: DTypeLike = jnp.dtype(options.dtype)
     # Some networks are published without batch norms.
     folding = {"folded": True} if options.fold_batch_norm else {}
     return create(
         options.model,
-        input_threshold=options.input_threshold,
         input_dilation=options.input_dilation,
-        threshold=options.threshold,
-        gate_threshold=options.gate_threshold,
         threshold_norm=options.threshold_norm,
         implementation=options.implementation,
         dtype=dtype,
@@ -265,7 +299,12 @@ def weights_path(options: SettledOptions) -> Path:
 
 
 def read_clip(
-    clip: Path | None, size: tuple[int, int] | None, num_frames: int, streams: int, seed: int
+    clip: Path | None,
+    size: tuple[int, int] | None,
+    num_frames: int,
+    streams: int,
+    seed: int,
+    roi: tuple[int, int, int, int] | None = None,
 ) -> np.ndarray:
     """Frames of a clip, uint8 [T, N, H, W, 3] with T = `num_frames` and N = `streams`.
 
@@ -273,14 +312,16 @@ def read_clip(
     with seed `seed` + n.
 
     Raises:
-        ValueError: for a clip that is too short.
+        ValueError: for a clip that is too short, or a region of interest of no clip.
         VideoError: for a clip that cannot be read.
     """
     if clip is None:
+        if roi is not None:
+            raise ValueError("--roi is a region of a video, and there is none")
         batches = procedural_clip(size, seed).batches(num_frames, num_frames, streams)
         return next(batches).frames
     needed = num_frames + STREAM_OFFSET * (streams - 1)
-    with VideoReader(clip, size=size, max_frames=needed) as reader:
+    with VideoReader(clip, size=size, roi=roi, max_frames=needed) as reader:
         frames = np.concatenate([batch.frames for batch in reader])[:, 0]
     if len(frames) < needed:
         raise ValueError(

@@ -11,14 +11,13 @@ import jax
 import numpy as np
 from _common import SettledOptions, Variables, device_name, make_network, make_variables
 from _measure import NUM_REPEATS, Advance, Measurement, Stopwatch, measure
+from _thresholds import with_thresholds
 from rich.console import Console
 from rich.progress import Progress
 
 from deltajax.inspection import update_points
 from deltajax.layers import Sparsify
-from deltajax.models import VideoNetwork
 from deltajax.statistics import total
-from deltajax.thresholds import uniform_thresholds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +50,7 @@ def run(case: Case, frames: np.ndarray, console: Console) -> dict[str, Any]:
     network = make_network(case.network)
     with console.status("compiling"):
         variables = make_variables(case.network, network, frames)
-        scaled = thresholds_of(case, network, variables, frames[0])
+        scaled = with_thresholds(case.network, network, variables, frames[0])
         stopwatch = Stopwatch(network, scaled(1.0), frames[0], case.frames_per_call)
     with Progress(console=console) as progress:
         steps = (1 + len(case.scales)) * (len(frames) - 1) + 2 * NUM_REPEATS * case.frames_per_call
@@ -82,25 +81,6 @@ def run(case: Case, frames: np.ndarray, console: Console) -> dict[str, Any]:
     return report | ({"curve": curve} if curve else {})
 
 
-def thresholds_of(
-    case: Case, network: VideoNetwork, variables: Variables, frame: np.ndarray
-) -> Callable[[float], Variables]:
-    """The variables with the thresholds of the case, times a factor."""
-
-    def scaled(scale: float) -> Variables:
-        collection = uniform_thresholds(
-            network,
-            variables,
-            frame,
-            input_threshold=scale * case.network.input_threshold,
-            threshold=scale * case.network.threshold,
-            gate_threshold=scale * case.network.gate_threshold,
-        )
-        return {**variables, "thresholds": collection}
-
-    return scaled
-
-
 def curve_point(
     case: Case,
     stopwatch: Stopwatch,
@@ -121,8 +101,6 @@ def curve_point(
     dense_ms, steady_ms = float(np.median(run.dense_ms)), float(np.median(run.incremental_ms))
     return {
         "scale": scale,
-        "input_threshold": scale * case.network.input_threshold,
-        "threshold": scale * case.network.threshold,
         "dense_ms": dense_ms,
         "steady_ms": steady_ms,
         "speedup": dense_ms / steady_ms,
@@ -153,6 +131,9 @@ def describe(case: Case, frames: np.ndarray) -> dict[str, Any]:
         "input_threshold": chosen.input_threshold,
         "input_dilation": chosen.input_dilation,
         "threshold": chosen.threshold,
+        "gate_threshold": chosen.gate_threshold,
+        "thresholds": chosen.thresholds,
+        "threshold_scale": chosen.threshold_scale,
         "threshold_norm": chosen.threshold_norm,
         "seed": chosen.seed,
         "calibrate": chosen.calibrate,

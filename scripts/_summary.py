@@ -6,10 +6,10 @@ import jax
 import numpy as np
 from _common import Variables
 from _error import RelativeError
-from _incremental import BatchResult
 from _measure import timed
 from _predictions import Prediction
 
+from deltajax.batches import BatchResult
 from deltajax.models import VideoNetwork
 from deltajax.statistics import Totals
 
@@ -22,6 +22,7 @@ class Summary:
 
     Attributes:
         prediction: of the network; None until there is one.
+        errors: relative errors of the frames that were compared, all streams together.
     """
 
     def __init__(self) -> None:
@@ -29,6 +30,7 @@ class Summary:
         self.steps = 0
         self.seconds = 0.0
         self.dense_ms: list[float] = []
+        self.errors: list[float] = []
         self.totals: Totals | None = None
         self._error: RelativeError | None = None
 
@@ -42,6 +44,9 @@ class Summary:
         """Counts the streams' outputs of one frame against those of the dense network."""
         self._error = self._error or RelativeError()
         self._error.add(output, expected)
+        of_frame = RelativeError()
+        of_frame.add(output, expected)
+        self.errors.append(of_frame.value)
         if self.prediction is not None:
             self.prediction.add(output, expected)
 

@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.json:
                 # After each, so that a run that is cut off keeps what it has.
                 write_json(finished if options.count > 1 else finished[0], options.json)
-    except (ValueError, VideoError) as error:
+    except (ValueError, OSError, VideoError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False)
         return 1
     if options.json:

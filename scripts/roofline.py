@@ -18,6 +18,7 @@ import tyro
 from _common import (
     Dtype,
     NetworkName,
+    SettledOptions,
     Size,
     UpdateOptions,
     command_line,
@@ -27,22 +28,23 @@ from _common import (
     read_clip,
     write_json,
 )
-from _work import Work, needs_of, work_of
+from _thresholds import with_thresholds
 from rich.console import Console
 from rich.table import Table
 
 import deltajax as dj
 from deltajax.statistics import read_statistics, total
 from deltajax.video import VideoError
+from deltajax.work import Work, needs_of, work_of
 
-DEFAULT_UPDATE = UpdateOptions(threshold=0.3)
+DEFAULT_UPDATE = UpdateOptions()
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """The least time that a network's frames can take on a GPU, from what its active pixels need.
 
-    Weights are random. Without a clip, a procedural one is used.
+    Without a clip, a procedural one is used.
 
     Attributes:
         model: network to run.
@@ -87,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     try:
         check(options)
+        chosen = network_options(options.update, options.model, options.dtype)
         frames = read_clip(
             options.clip,
             options.size,
@@ -94,13 +97,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.streams,
             options.update.seed,
         )
-        measured = measured_ms(options, frames.shape[2:4]) if options.benchmark else None
+        measured = measured_ms(options, chosen, frames.shape[2:4]) if options.benchmark else None
         with console.status("running the network"):
-            work = count(options, frames)
-    except (ValueError, VideoError) as error:
+            work = count(options, chosen, frames)
+    except (ValueError, OSError, VideoError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False)
         return 1
-    report = describe(options, frames, work, measured)
+    report = describe(options, chosen, frames, work, measured)
     show(report, console)
     if options.json:
         command = {"command": command_line("roofline.py", arguments)}
@@ -123,7 +126,7 @@ def check(options: Options) -> None:
         raise ValueError("--tflops and --bandwidth must be positive, --launch-us at least 0")
 
 
-def measured_ms(options: Options, size: tuple[int, ...]) -> float:
+def measured_ms(options: Options, chosen: SettledOptions, size: tuple[int, ...]) -> float:
     """Of a steady frame, from the benchmark's results. Raises ValueError if it is not there."""
     assert options.benchmark
     try:
@@ -136,8 +139,8 @@ def measured_ms(options: Options, size: tuple[int, ...]) -> float:
         "height": size[0],
         "width": size[1],
         "streams": options.streams,
-        "input_threshold": options.update.input_threshold,
-        "threshold": options.update.threshold,
+        "input_threshold": chosen.input_threshold,
+        "threshold": chosen.threshold,
     }
     for case in cases if isinstance(cases, list) else [cases]:
         if all(case.get(name) == value for name, value in wanted.items()):
@@ -145,11 +148,11 @@ def measured_ms(options: Options, size: tuple[int, ...]) -> float:
     raise ValueError(f"{options.benchmark} has no case of {wanted}")
 
 
-def count(options: Options, frames: np.ndarray) -> list[Work]:
+def count(options: Options, chosen: SettledOptions, frames: np.ndarray) -> list[Work]:
     """The mean work of the frames after the warm-up."""
-    chosen = network_options(options.update, options.model, options.dtype)
     network = make_network(chosen)
     variables = make_variables(chosen, network, frames)
+    variables = with_thresholds(chosen, network, variables, frames[0])(1.0)
     recorded = dj.scan_frames(network, variables, frames, collect=("statistics",))[2]
     points = read_statistics(recorded["statistics"])
     number = np.broadcast_to(np.arange(len(frames))[:, None], frames.shape[:2])
@@ -158,7 +161,11 @@ def count(options: Options, frames: np.ndarray) -> list[Work]:
 
 
 def describe(
-    options: Options, frames: np.ndarray, work: list[Work], measured: float | None
+    options: Options,
+    chosen: SettledOptions,
+    frames: np.ndarray,
+    work: list[Work],
+    measured: float | None,
 ) -> dict[str, Any]:
     """Everything that was counted, and the floors."""
     floors = [each.floor_us(options.tflops, options.bandwidth) for each in work]
@@ -169,8 +176,8 @@ def describe(
         "streams": frames.shape[1],
         "height": frames.shape[2],
         "width": frames.shape[3],
-        "input_threshold": options.update.input_threshold,
-        "threshold": options.update.threshold,
+        "input_threshold": chosen.input_threshold,
+        "threshold": chosen.threshold,
         "tflops": options.tflops,
         "bandwidth": options.bandwidth,
         "launch_us": options.launch_us,

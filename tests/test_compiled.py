@@ -220,7 +220,8 @@ def test_thresholds_of_the_collection_count_without_compiling():
     assert everything > some > nothing == 0
 
 
-def test_statistics_leave_no_trace():
+def test_statistics_leave_no_trace(monkeypatch):
+    """When they are off, the program is that of layers which know no statistics."""
     frame = jax.ShapeDtypeStruct((1, 24, 16, 3), jnp.float32)
     frames = jax.ShapeDtypeStruct((2, *frame.shape), frame.dtype)
     model = TwoLayers()
@@ -239,6 +240,9 @@ def test_statistics_leave_no_trace():
     assert jax.tree.structure(state) == jax.tree.structure(delta)
     recorded = with_statistics.out_info[2]["statistics"]
     assert recorded["conv"]["active"].shape == (2, 1)
+    monkeypatch.setattr(UpdatePoint, "record", lambda *arguments: None)
+    assert lowered(()).as_text() == without.as_text()
+    assert lowered(("statistics",)).as_text() == without.as_text()
 
 
 @pytest.mark.usefixtures("shallow_resnets")

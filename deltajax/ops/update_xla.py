@@ -183,7 +183,8 @@ def _update_tiles(
 
     def turn(start: jax.Array, chunk: int, carry: _Carry) -> _Carry:
         rank = start + carry.turn * chunk + jnp.arange(chunk, dtype=jnp.int32)
-        position = jnp.minimum(listed.at(rank), tiles.size - 1)
+        # Once: XLA would compute it again in each of the many kernels that it is used in.
+        position = lax.optimization_barrier(jnp.minimum(listed.at(rank), tiles.size - 1))
         across = position // tiles_across
         corners = Pixels(
             stream=across // tiles_down,

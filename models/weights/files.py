@@ -1,6 +1,5 @@
 """Weights from files, by what their names end in."""
 
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -17,9 +16,10 @@ def read_weights(path: Path | str) -> dict[str, np.ndarray]:
     Nothing in a file is ever executed: a pickle may hold arrays and plain containers only.
 
     Args:
-        path: ".safetensors", ".npz", ".tflite", or ".pth", ".pt" or ".bin" that PyTorch has
-            written, which need not be installed. Of a checkpoint the state dictionary is taken, of
-            a .tflite file the weights of its layers (see `deltajax.models.weights.tflite`).
+        path: ".safetensors", ".npz", ".tflite", or ".pth", ".pt", ".bin" or ".pth.tar" that PyTorch
+            has written, which need not be installed. Of a checkpoint the state dictionary is
+            taken, of a .tflite file the weights of its layers (see
+            `deltajax.models.weights.tflite`).
 
     Raises:
         WeightsError: for a file that is not there, is damaged or of another format, or that holds
@@ -39,15 +39,20 @@ def read_weights(path: Path | str) -> dict[str, np.ndarray]:
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+            found = dict(arrays)
+    except OSError:
+        raise
+    # A damaged archive can fail in any way.
+    except Exception as error:
         raise WeightsError(f"{path} is no .npz of arrays, or damaged: {error}") from error
+    if others := [name for name, value in found.items() if not isinstance(value, np.ndarray)]:
+        raise WeightsError(f"{path} holds more than arrays: {', '.join(others)}")
+    return found
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     try:
         # Here, as it is an extra.
-        from safetensors import SafetensorError
         from safetensors.numpy import load_file
     except ImportError as error:
         raise WeightsError(
@@ -55,7 +60,10 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
         ) from error
     try:
         return load_file(path)
-    except (SafetensorError, KeyError) as error:
+    except OSError:
+        raise
+    # Of dtypes that NumPy has not, it fails in several ways.
+    except Exception as error:
         raise WeightsError(f"{path} is no .safetensors file, or damaged: {error}") from error
 
 
@@ -65,5 +73,7 @@ READERS: Mapping[str, Callable[[Path], dict[str, np.ndarray]]] = {
     ".pth": read_state_dict,
     ".pt": read_state_dict,
     ".bin": read_state_dict,
+    # "pose_resnet_50_256x192.pth.tar" is no archive of tar.
+    ".tar": read_state_dict,
     ".tflite": read_tflite,
 }

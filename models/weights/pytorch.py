@@ -45,6 +45,9 @@ STATE_DICTIONARIES = ("state_dict", "model_state_dict", "model")
 MAGIC_NUMBER, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 """The first two pickles of the old format."""
 
+SHARED = 4
+"""Times the file's size: tensors that share storages may be larger together, but not much."""
+
 StorageOf = Callable[[np.dtype, str, int], np.ndarray]
 """The array of a storage, from its dtype, its key and how many numbers it has."""
 
@@ -134,6 +137,8 @@ def _state_dict(content: Any, path: Path) -> dict[str, np.ndarray]:
             f"{path} holds more than tensors, and no state dictionary under "
             f"{', '.join(map(repr, STATE_DICTIONARIES))}: {', '.join(map(str, others))}"
         )
+    if sum(value.nbytes for value in content.values()) > SHARED * path.stat().st_size:
+        raise WeightsError(f"{path} names the same numbers over and over, as no network does")
     return {str(name): np.array(value) for name, value in content.items()}
 
 
@@ -144,19 +149,37 @@ class _Storage:
     dtype: np.dtype
 
 
+@dataclasses.dataclass
+class _Contents:
+    """The numbers of a storage, which nothing but a tensor looks into."""
+
+    array: np.ndarray
+
+
 class _Tensor:
     """In the place of `torch._utils._rebuild_tensor_v2`: a view of a storage."""
 
     def __call__(
-        self, storage: np.ndarray, offset: int, size: tuple, stride: tuple, *_: Any
+        self, storage: _Contents, offset: int, size: tuple, stride: tuple, *_: Any
     ) -> np.ndarray:
-        count = math.prod(size)
-        last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-        inside = min((offset, *size, *stride)) >= 0 and (count == 0 or last < storage.size)
-        if not inside or count > storage.size:
-            raise ValueError(f"a tensor {tuple(size)} reaches beyond its storage")
-        strides = [step * storage.itemsize for step in stride]
-        return np.lib.stride_tricks.as_strided(storage[offset:], size, strides)
+        # Anything else with the methods of a number could say one thing here and another to NumPy.
+        if not isinstance(storage, _Contents) or any(
+            type(number) is not int or number < 0 for number in (offset, *size, *stride)
+        ):
+            raise ValueError("a tensor is no view of a storage")
+        array = storage.array
+        if math.prod(size) > array.size:
+            raise ValueError(f"a tensor {tuple(size)} is larger than its storage")
+        if 0 in size:
+            return np.empty(tuple(size), array.dtype)
+        # NumPy refuses what reaches beyond the bytes.
+        return np.ndarray(
+            tuple(size),
+            array.dtype,
+            buffer=array.view(np.uint8),
+            offset=offset * array.itemsize,
+            strides=[step * array.itemsize for step in stride],
+        )
 
 
 class _Parameter:
@@ -183,7 +206,8 @@ ALLOWED: Mapping[tuple[str, str], Callable[[], Any]] = {
 """What a pickle may name, by module and name; made anew each time, as a pickle may change it."""
 
 
-class _Unpickler(pickle.Unpickler):
+# Not the one in C: its memo is an array, for which a few bytes of a pickle ask gigabytes.
+class _Unpickler(pickle._Unpickler):
     def __init__(self, file: io.BufferedIOBase, path: Path, storage: StorageOf) -> None:
         super().__init__(file)
         self._path, self._storage = path, storage
@@ -197,9 +221,9 @@ class _Unpickler(pickle.Unpickler):
             )
         return make()
 
-    def persistent_load(self, pid: Any, /) -> np.ndarray:
+    def persistent_load(self, pid: Any, /) -> _Contents:
         """("storage", its class, its key, its device, its numbers), and in the old format None."""
         kind, storage, key, _, count, *view = pid
         if kind != "storage" or not isinstance(storage, _Storage) or any(view):
             raise ValueError(f"{kind!r} is no storage that is known here")
-        return self._storage(storage.dtype, key, count)
+        return _Contents(self._storage(storage.dtype, key, count))

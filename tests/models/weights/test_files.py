@@ -2,9 +2,12 @@
 
 import collections
 import contextlib
+import io
+import json
 import os
 import pickle
 import subprocess
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from safetensors.numpy import save_file
 
 from deltajax.models.weights import WeightsError, read_weights
 from deltajax.models.weights.pytorch import STORAGES
-from tests.models.weights.torch_files import Parameter, save
+from tests.models.weights.torch_files import Parameter, Pickler, Storage, fake_torch, save
 
 
 def state(rng: np.random.Generator) -> collections.OrderedDict:
@@ -188,5 +191,100 @@ def test_tensors_beyond_their_storage(tmp_path):
         start = pickled.rindex(b"K\x04\x85")
         changed = pickled[:start] + size + pickled[start + 2 :]
         bad = archive(tmp_path / "bad.pth", files | {"archive/data.pkl": changed})
-        with pytest.raises(WeightsError, match="reaches beyond its storage"):
+        with pytest.raises(WeightsError, match=r"bad\.pth is damaged: ValueError: a tensor"):
             read_weights(bad)
+
+
+class Rebuilt(list):
+    """The arguments of a tensor, whatever they are."""
+
+
+class Rebuilding(Pickler):
+    def reducer_override(self, obj):
+        if isinstance(obj, Rebuilt):
+            return self._torch._utils._rebuild_tensor_v2, (*obj, False, collections.OrderedDict())
+        return super().reducer_override(obj)
+
+
+def save_rebuilt(tensor: Rebuilt, storages: list[Storage], path: Path) -> None:
+    pickled = io.BytesIO()
+    with fake_torch() as torch:
+        Rebuilding(pickled, torch, [], legacy=False).dump(collections.OrderedDict(leak=tensor))
+    numbers = {f"archive/data/{each.key}": each.array.tobytes() for each in storages}
+    archive(path, {"archive/data.pkl": pickled.getvalue(), **numbers})
+
+
+def test_tensors_of_tensors_and_of_their_numbers(tmp_path):
+    """Both could be made to say one size to a check and another to NumPy."""
+    path = tmp_path / "leak.pth"
+    storage = Storage(np.arange(127, dtype=np.uint8), "0")
+    inner = Rebuilt((storage, 99, (100,), (0,)))
+    number = Storage(np.array([100], np.int8), "1")
+    scalar = Rebuilt((number, 0, (), ()))
+    for tensor in (
+        Rebuilt((inner, 0, (100,), (1,))),
+        Rebuilt((storage, 0, (scalar,), (scalar,))),
+        Rebuilt((storage, 100, (100,), (1,))),
+        Rebuilt((storage, 0, (2, 127), (127, 1))),
+        Rebuilt((storage, -1, (2,), (1,))),
+    ):
+        save_rebuilt(tensor, [storage, number], path)
+        with pytest.raises(WeightsError, match=r"leak\.pth is damaged"):
+            read_weights(path)
+    save_rebuilt(Rebuilt((storage, 27, (10, 10), (10, 1))), [storage], path)
+    np.testing.assert_array_equal(
+        read_weights(path)["leak"], np.arange(27, 127, dtype=np.uint8).reshape(10, 10)
+    )
+
+
+def test_small_files_that_ask_for_much_memory(tmp_path):
+    """A large index of the memo, and one storage under many names."""
+    path = tmp_path / "bomb.pth"
+    index = (2**31 - 1).to_bytes(4, "little")
+    assert read_weights(archive(path, {"a/data.pkl": b"\x80\x02}r" + index + b"."})) == {}
+    storage = np.zeros(10_000, np.float32)
+    save({f"copy{number}": storage[:] for number in range(100)}, path)
+    with pytest.raises(WeightsError, match=r"bomb\.pth names the same numbers over and over"):
+        read_weights(path)
+
+
+@pytest.mark.parametrize("suffix", ["npz", "safetensors"])
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_damaged_npz_and_safetensors(tmp_path_factory, suffix, data):
+    """Read as they are, or refused; nothing else is raised."""
+    folder = tmp_path_factory.mktemp("damaged")
+    path = folder / f"weights.{suffix}"
+    arrays = {"weight": np.arange(60, dtype=np.float32).reshape(5, 12), "bias": np.arange(4)}
+    if suffix == "npz":
+        np.savez_compressed(path, **arrays)
+    else:
+        save_file(arrays, path)
+    contents = bytearray(path.read_bytes())
+    place = data.draw(st.integers(0, len(contents) - 1))
+    contents[place] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(contents)
+    with contextlib.suppress(WeightsError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert all(isinstance(value, np.ndarray) for value in read_weights(path).values())
+
+
+def test_what_numpy_has_no_dtype_for(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    header = json.dumps({"a": {"dtype": "F4", "shape": [2], "data_offsets": [0, 1]}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0")
+    with pytest.raises(WeightsError, match=r"weights\.safetensors is no \.safetensors file"):
+        read_weights(path)
+
+
+def test_a_zip_of_other_files_is_no_npz(tmp_path):
+    path = tmp_path / "weights.npz"
+    archive(path, {"readme.txt": b"no array"})
+    with pytest.raises(WeightsError, match=r"weights\.npz holds more than arrays: readme\.txt"):
+        read_weights(path)
+
+
+def test_pth_tar_is_a_file_of_pytorch(tmp_path):
+    path = tmp_path / "pose_resnet_50_256x192.pth.tar"
+    save({"weight": np.arange(6, dtype=np.float32)}, path)
+    np.testing.assert_array_equal(read_weights(path)["weight"], np.arange(6))

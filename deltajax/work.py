@@ -8,12 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jaxtyping import Shaped
 
-from deltajax.inspection import UpdatePointMap, update_points
-from deltajax.layers.update_point import UpdatePoint
-from deltajax.ops.function import Function
-from deltajax.statistics import Totals
-from deltajax.tensor import value_of
+from .inspection import UpdatePointMap, update_points
+from .layers.sparsify import Sparsify
+from .layers.update_point import DELTA, UpdatePoint
+from .ops.function import Function
+from .statistics import Totals
+from .tensor import value_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +68,20 @@ class Work:
         return max(self.operations / tflops / 1e6, self.bytes / bandwidth / 1e3)
 
 
-def needs_of(network: nn.Module, variables: Mapping[str, Any], frame: np.ndarray) -> list[Needs]:
-    """What each update point of a network needs for frames [N, H, W, 3] like this one."""
+def needs_of(
+    model: nn.Module,
+    variables: Mapping[str, Any],
+    frame: Shaped[np.ndarray, "N H W C"],
+    **kwargs: Any,
+) -> list[Needs]:
+    """What each update point of a model needs for frames like this one.
+
+    Args:
+        model: any Flax module built of deltajax layers.
+        variables: its variables; a "delta" among them is ignored.
+        frame: for its shape and dtype only.
+        **kwargs: passed to the model.
+    """
     found: dict[str, Needs] = {}
 
     def record(call: Any, arguments: Any, keywords: Any, context: Any) -> Any:
@@ -80,10 +94,11 @@ def needs_of(network: nn.Module, variables: Mapping[str, Any], frame: np.ndarray
 
     def dense(variables: Mapping[str, Any], frame: jax.Array) -> Any:
         with nn.intercept_methods(record):
-            return network.apply(variables, frame)
+            return model.apply(variables, frame, **kwargs)
 
-    jax.eval_shape(dense, variables, frame)
-    points = update_points(network, variables, frame)
+    rest = {name: value for name, value in variables.items() if name != DELTA}
+    jax.eval_shape(dense, rest, frame)
+    points = update_points(model, rest, frame, **kwargs)
     return [found.get(point.name) or _of_entry(point, frame) for point in points]
 
 
@@ -106,9 +121,12 @@ def _of_function(name: str, function: Function) -> Needs:
 
 
 def _of_entry(point: UpdatePointMap, frame: np.ndarray) -> Needs:
-    """The frame is read and compared with its whole map."""
+    """The frame, or a gate, is read and compared with its whole map."""
     pixels = float(np.prod(point.shape[:3]))
-    fixed = frame.size * jnp.dtype(frame.dtype).itemsize + point.bytes + pixels
+    entering = point.bytes
+    if issubclass(point.layer, Sparsify):
+        entering = frame.size * jnp.dtype(frame.dtype).itemsize
+    fixed = entering + point.bytes + pixels
     return Needs(point.name, fixed, 0.0, float(point.shape[3] * point.dtype.itemsize))
 
 
@@ -116,7 +134,7 @@ def work_of(needs: list[Needs], totals: Totals, streams: int) -> list[Work]:
     """The mean work of some frames.
 
     Args:
-        needs: of the network.
+        needs: of the model.
         totals: of these frames, those of each stream by themselves.
         streams: that a frame has.
     """
