@@ -11,7 +11,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import mlir
 
 from .interpreter import interpret, interpreting, triton_type
-from .ptx import Source, compiling
+from .program import Source, compiling
 
 
 def launch(
@@ -65,7 +65,6 @@ def launch(
             kernel,
             tuple((name, types[name]) for name in kernel.arg_names if name in types),
             tuple((name, parameters[name]) for name in kernel.arg_names if name in parameters),
-            len(updated),
             _capability(),
             num_warps,
             num_stages,
@@ -108,7 +107,7 @@ def _lower(
     """XLA makes a CUDA graph of these calls.
 
     To each it passes the pointers of the operands and then those of all results, so that what is
-    updated comes twice.
+    updated comes twice: the kernel has no parameters for the second ones, or does not read them.
     """
     program = compiling(source).result()
     sizes = (*grid, 1, 1)
@@ -121,15 +120,19 @@ def _lower(
         "block_z": 1,
         "shared_mem_bytes": program.shared_bytes,
     }
+    # Where the kernel has more parameters than there are pointers, the driver would read on.
+    missing = max(0, program.parameters - len(operands) - len(outputs))
+    dummies = [ShapedArray((1,), np.dtype(np.uint8))] * missing
     lower = jax.ffi.ffi_lowering("__gpu$xla.gpu.ptx", operand_output_aliases=dict(aliases))
-    return lower(
-        context,
+    results = lower(
+        context.replace(avals_out=[*context.avals_out, *dummies]),
         *operands,
         name=source.kernel.__name__,
         kernel_type="ptx",
-        kernel_data=program.ptx,
+        kernel_data=program.code,
         **{name: np.int32(value) for name, value in integers.items()},
     )
+    return results[: len(outputs)]
 
 
 mlir.register_lowering(_kernel_call, _lower)

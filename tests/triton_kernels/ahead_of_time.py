@@ -1,4 +1,4 @@
-"""Compiles Triton kernels for NVIDIA GPUs that are not there, to the PTX that XLA gets.
+"""Compiles Triton kernels for NVIDIA GPUs that are not there.
 
 Compilation runs in processes of its own, which leave TRITON_INTERPRET unset: with it set, Triton's
 whole standard library is made for the interpreter when it is imported. Hence this module imports
@@ -75,7 +75,6 @@ def compile_for(
     capability: int,
     num_warps: int,
     num_stages: int,
-    aliases: int = 0,
 ) -> Compiled:
     """Compiles one kernel, in a process without TRITON_INTERPRET.
 
@@ -86,16 +85,16 @@ def compile_for(
       capability: 80, 90 or 100.
       num_warps: Warps of a block.
       num_stages: Stages of the software pipeline.
-      aliases: Results that are also operands.
     """
-    from deltajax.triton_kernels.ptx import Source, compiling
+    from deltajax.triton_kernels.program import Source, compile_source, compiling
 
     pointers = tuple((name, types[name]) for name in kernel.arg_names if name in types)
     others = tuple((name, constants[name]) for name in kernel.arg_names if name in constants)
-    source = Source(kernel, pointers, others, aliases, capability, num_warps, num_stages)
+    source = Source(kernel, pointers, others, capability, num_warps, num_stages)
     program = compiling(source).result()
-    registers, spill_bytes = _assemble(program.ptx, capability)
-    return Compiled(program.shared_bytes, registers, spill_bytes, program.ptx)
+    ptx = compile_source(source).asm["ptx"]
+    registers, spill_bytes = _assemble(ptx, capability)
+    return Compiled(program.shared_bytes, registers, spill_bytes, ptx)
 
 
 def _assemble(ptx: str, capability: int) -> tuple[int, int]:

@@ -32,7 +32,6 @@ class Launch:
     kernel: Any
     grid: tuple[int, ...]
     types: dict[str, str]
-    aliases: tuple[str, ...]
     parameters: dict[str, Any]
     fresh_bytes: int
     num_warps: int
@@ -68,11 +67,8 @@ def recorded() -> Iterator[list[Launch]]:
         # XLA passes pointers in this order.
         assert set(kernel.arg_names[: len(operands)]) == set(operands)
         assert kernel.arg_names[len(operands) : len(types)] == list(fresh)
-        aliases = tuple(types[name] for name in updated)
         size = sum(a.size * a.dtype.itemsize for a in fresh.values())
-        launches.append(
-            Launch(kernel, grid, types, aliases, dict(parameters), size, num_warps, num_stages)
-        )
+        launches.append(Launch(kernel, grid, types, dict(parameters), size, num_warps, num_stages))
         made = {name: jnp.zeros(a.shape, a.dtype) for name, a in fresh.items()}
         return made | {name: operands[name] for name in updated}
 
@@ -213,7 +209,6 @@ def main(arguments: list[str]) -> None:
                     capability,
                     launch.num_warps,
                     launch.num_stages,
-                    len(launch.aliases),
                 )
                 report |= {
                     "shared_bytes": compiled.shared_bytes,
