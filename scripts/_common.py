@@ -261,11 +261,12 @@ def make_variables(options: SettledOptions, network: VideoNetwork, frames: np.nd
     Raises:
         ValueError: for weights that there are not, or that are not of this network.
     """
+    if options.fold_batch_norm and not type(network).folded:
+        unfolded = dataclasses.replace(options, fold_batch_norm=False)
+        whole = network.clone(folded=False)
+        return fold_batch_norm(whole, make_variables(unfolded, whole, frames))[1]
     if options.trained:
         return in_dtype(options.dtype, load_weights(network, read_weights(weights_path(options))))
-    if options.fold_batch_norm:
-        whole = network.clone(folded=False)
-        return fold_batch_norm(whole, make_variables(options, whole, frames))[1]
     few = [jnp.asarray(frame) for frame in frames[:CALIBRATION_FRAMES]]
     # Compiled as a whole, what only the forward pass needs is never computed.
     variables = dict(jax.jit(network.init)(jax.random.key(options.seed), few[0]))

@@ -77,11 +77,12 @@ class Stopwatch:
         self._delta = dj.init_delta(network, variables, frame)
         self.state_bytes = dj.state_bytes(self._delta)
         frames = jax.device_put(np.stack([frame] * frames_per_call))
-        self._dense, self.dense_compile_seconds = compiled(jax.jit(dense).lower(variables, frames))
+        lowered = jax.jit(dense).lower(variables, frames)
         programs = (
             jax.jit(incremental, donate_argnums=1).lower(variables, self._delta, frames),
             jax.jit(recording, donate_argnums=1).lower(variables, self._delta, frames[:1]),
         )
+        self._dense, self.dense_compile_seconds = compiled(lowered)
         # Side by side where compilation takes none of the cores that it competes for.
         with ThreadPoolExecutor(1 if jax.default_backend() == "cpu" else 2) as pool:
             (self._incremental, seconds), (self._recording, _) = pool.map(compiled, programs)

@@ -5,10 +5,13 @@ import math
 from typing import Any
 
 import benchmark
+import jax
+import numpy as np
 import pytest
-from _common import read_clip
+from _common import NetworkOptions, make_network, make_variables, read_clip, settled
 
 from deltajax.video import OverlayWriter, ProceduralClip
+from tests.helpers import relative_error
 
 SMALL = ["--model", "simple_cnn", "--size", "64x96", "--frames", "4", "--num-warmup", "1"]
 KEYS = {
@@ -168,3 +171,16 @@ def test_help(capsys):
     printed = capsys.readouterr().out
     assert "--input-threshold" in printed
     assert "--calibrate" in printed
+
+
+def test_folded_batch_norms_change_nothing():
+    frames = np.random.default_rng(0).integers(0, 256, (4, 1, 32, 32, 3), np.uint8)
+    outputs, trees = [], []
+    for fold in (False, True):
+        options = settled(NetworkOptions(model="resnet18", calibrate=True, fold_batch_norm=fold))
+        network = make_network(options)
+        variables = make_variables(options, network, frames)
+        trees.append(set(variables))
+        outputs.append(jax.jit(network.apply)(variables, frames[0]))
+    assert relative_error(*outputs) <= 1e-5
+    assert "batch_stats" in trees[0] - trees[1]
