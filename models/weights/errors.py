@@ -3,3 +3,7 @@
 
 class WeightsError(ValueError):
     """A file of weights cannot be read, or is not of this network; the message says why."""
+
+
+class FetchError(WeightsError):
+    """Published weights cannot be fetched: pip has no index, say."""

