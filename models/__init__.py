@@ -14,7 +14,7 @@ from .registry import NAMES, create
 from .resnet import ResNet
 from .selfie_segmentation import SelfieSegmentation
 from .simple_cnn import SimpleCNN
-from .weights import WeightsError, fetch_weights, load_weights, read_weights
+from .weights import WeightsError, fetch_weights, load_weights, read_weights, save_weights
 
 __all__ = [
     "NAMES",
@@ -38,4 +38,5 @@ __all__ = [
     "read_weights",
     "recommended",
     "recommended_thresholds",
+    "save_weights",
 ]

@@ -3,6 +3,8 @@
 He et al., "Deep residual learning for image recognition", CVPR 2016.
 """
 
+from typing import Literal, get_args
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -10,6 +12,8 @@ from flax import linen as nn
 import deltajax as dj
 
 from .common import Layer, VideoNetwork
+
+Stem = Literal["7x7", "3x3"]
 
 
 class BasicBlock(nn.Module):
@@ -68,20 +72,27 @@ class ResNetBackbone(nn.Module):
         depth: 18, 34, 50, 101 or 152.
         conv: constructor of the convolutions.
         pool: constructor of the max-pooling.
+        stem: "7x7", of stride two, and a max-pooling; or "3x3", of stride one, without pooling.
     """
 
     depth: int
     conv: Layer
     pool: Layer
+    stem: Stem = "7x7"
 
     @nn.compact
     def __call__(self, x, train: bool = False):
-        """[N, H, W, 3], normalised → [N, H / 32, W / 32, C], rounded up."""
+        """[N, H, W, 3], normalised → [N, H / 32, W / 32, C], rounded up; H / 8 with stem "3x3"."""
+        if self.stem not in get_args(Stem):
+            raise ValueError(f'stem is {self.stem!r}; it must be "7x7" or "3x3"')
         if self.depth not in BLOCKS:
             raise ValueError(f"depth is {self.depth}; it must be one of {tuple(BLOCKS)}")
         block, stages = BLOCKS[self.depth]
-        x = self.conv(64, 7, 2, 3, name="conv1")(x, train=train)
-        x = self.pool(3, 2, 1, name="maxpool")(x)
+        if self.stem == "7x7":
+            x = self.conv(64, 7, 2, 3, name="conv1")(x, train=train)
+            x = self.pool(3, 2, 1, name="maxpool")(x)
+        else:
+            x = self.conv(64, 3, 1, 1, name="conv1")(x, train=train)
         for stage, blocks in enumerate(stages):
             for index in range(blocks):
                 x = block(
@@ -99,10 +110,13 @@ class ResNet(VideoNetwork):
     Attributes:
         depth: 18, 34, 50, 101 or 152.
         num_classes: of the head.
+        stem: "7x7" of stride two with max-pooling; "3x3" of stride one for pictures of some 32
+            pixels, as they are (He et al., section 4.2).
     """
 
     depth: int = 50
     num_classes: int = 1000
+    stem: Stem = "7x7"
 
     @nn.compact
     def __call__(self, x, train: bool = False) -> jax.Array:
@@ -112,6 +126,7 @@ class ResNet(VideoNetwork):
             self.depth,
             self.normalised_convolution(),
             self.update_point(dj.MaxPool),
+            self.stem,
             name="backbone",
         )
         x = dj.GlobalAvgPool()(backbone(x, train=train))

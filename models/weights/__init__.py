@@ -4,6 +4,7 @@ from .errors import FetchError, WeightsError
 from .files import read_weights
 from .loading import load_weights
 from .published import PUBLISHED, cache_folder, fetch_weights
+from .saving import save_weights
 
 __all__ = [
     "PUBLISHED",
@@ -13,4 +14,5 @@ __all__ = [
     "fetch_weights",
     "load_weights",
     "read_weights",
+    "save_weights",
 ]

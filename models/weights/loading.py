@@ -13,7 +13,7 @@ from ..common import VideoNetwork
 from ..folding import fold_batch_norm
 from .errors import WeightsError
 from .layout import Layout
-from .origins import HEADS, ORIGINS, Origin
+from .origins import HEADS, ORIGINS, OWN, OWN_PREFIX, Origin
 
 Path = tuple[str, ...]
 
@@ -49,8 +49,9 @@ def load_weights(
     Args:
         network: one of `deltajax.models`. With `folded=True`, batch norms are folded into the
             convolutions while loading.
-        weights: by the names of the project that they are from, as `read_weights` gives them. A
-            leading "module.", of PyTorch's parallel training, is passed over.
+        weights: by the names of the project that they are from, as `read_weights` gives them, or
+            by ours, as `save_weights` wrote them. A leading "module.", of PyTorch's parallel
+            training, is passed over.
         new_head: PRNG key with which the head is initialised, whatever head the weights have: for
             another number of classes or joints. Without it the head is loaded, too.
 
@@ -64,19 +65,23 @@ def load_weights(
             though they are, or that has no head to make anew.
     """
     kind = type(network)
-    if kind not in ORIGINS:
+    own = any(key.startswith(OWN_PREFIX) for key in weights)
+    if not own and kind not in ORIGINS:
         known = ", ".join(other.__name__ for other in ORIGINS)
         raise ValueError(
             f"it is not known how others call the weights of {kind.__name__}; it is of {known}"
         )
     if new_head is not None and kind not in HEADS:
         raise ValueError(f"{kind.__name__} has no head of a size that could be another")
-    folded = ORIGINS[kind][0].folded
-    if folded and not network.folded:
-        raise ValueError(
-            f"the norms of published weights of {kind.__name__} are folded into the convolutions; "
-            "leave folded=True"
-        )
+    if own:
+        folded = not any(key.startswith(BATCH_STATS) for key in weights)
+    else:
+        folded = ORIGINS[kind][0].folded
+        if folded and not network.folded:
+            raise ValueError(
+                f"the norms of published weights of {kind.__name__} are folded into the "
+                "convolutions; leave folded=True"
+            )
     if network.folded and not folded:
         whole = network.clone(folded=False)
         return fold_batch_norm(whole, load_weights(whole, weights, new_head=new_head))[1]
@@ -87,7 +92,7 @@ def load_weights(
     }
     shapes = _shapes(network)
     origin, leaves = min(
-        ((origin, _leaves(shapes, origin)) for origin in ORIGINS[kind]),
+        ((origin, _leaves(shapes, origin)) for origin in ((OWN,) if own else ORIGINS[kind])),
         key=lambda found: len({leaf.key for leaf in found[1]} ^ weights.keys()),
     )
     if new_head is not None:

@@ -56,6 +56,17 @@ ORIGINS: Mapping[type[VideoNetwork], tuple[Origin, ...]] = {
     SelfieSegmentation: (Origin("MediaPipe", keras(selfie_segmentation()), folded=True),),
 }
 
+OWN_PREFIX = "params/"
+"""With which the keys of weights begin that `save_weights` wrote."""
+
+
+def _own(path: tuple[str, ...], axes: int) -> tuple[str, Layout]:
+    return "/".join(path), Layout(tuple(range(axes)))
+
+
+OWN = Origin("deltajax", _own)
+"""Weights that were trained here, of any network."""
+
 HEADS: Mapping[type[VideoNetwork], str] = {
     ResNet: "fc",
     PoseResNet: "head",

@@ -57,12 +57,12 @@ def test_dense_convolutions_stay_in_the_loop():
 
 def test_command_line(tmp_path):
     results, plot = tmp_path / "results.json", tmp_path / "deep" / "plot.png"
-    arguments = ["--model=resnet18", "--size=32x32", "--streams=1", "--dtype", "float32"]
+    arguments = ["--model=simple_cnn", "--size=32x32", "--streams=1", "--dtype", "float32"]
     arguments += ["--active", "0", "0.3", "1", f"--json={results}", f"--plot={plot}"]
     assert benchmark_convolutions.main(arguments) == 0
     report = json.loads(results.read_text())
     assert report["device"]
-    assert report["command"].startswith("scripts/benchmark_convolutions.py --model=resnet18")
+    assert report["command"].startswith("scripts/benchmark_convolutions.py --model=simple_cnn")
     assert [r["active"] for r in report["results"][:3]] == [0, 0.3, 1]
     for result in report["results"]:
         assert result["kernel_shape"][:2] == [3, 3]

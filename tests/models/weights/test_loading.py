@@ -29,7 +29,8 @@ def test_every_wrong_key_is_named_and_nothing_loaded(resnet18):
     wrong["bn1.bias"] = np.zeros(63, np.float32)
     wrong["conv1.weight"] = wrong["conv1.weight"].transpose(2, 3, 1, 0)
     expected = (
-        "these weights are not those of ResNet(depth=18, num_classes=1000) as torchvision has it:\n"
+        "these weights are not those of ResNet(depth=18, num_classes=1000, stem=7x7) as "
+        "torchvision has it:\n"
         "  missing: layer2.0.downsample.0.weight (128, 64, 1, 1)\n"
         "  conv1.weight is (7, 7, 3, 64), it must be (64, 3, 7, 7)\n"
         "  bn1.bias is (63,), it must be (64,)\n"

@@ -1,0 +1,26 @@
+"""Training of networks that then run incrementally: they are ordinary Flax modules."""
+
+from .checkpoints import CheckpointError, Checkpoints
+from .fit import Batches, FitResult, Progress, fit
+from .log import MetricsLog
+from .optimizers import OPTIMIZERS, Optimizer, make_optimizer, with_hyperparameters
+from .task import Classification, Task
+from .trainer import Trainer, TrainState
+
+__all__ = [
+    "OPTIMIZERS",
+    "Batches",
+    "CheckpointError",
+    "Checkpoints",
+    "Classification",
+    "FitResult",
+    "MetricsLog",
+    "Optimizer",
+    "Progress",
+    "Task",
+    "TrainState",
+    "Trainer",
+    "fit",
+    "make_optimizer",
+    "with_hyperparameters",
+]
