@@ -227,7 +227,7 @@ def functions(draw):
     return operation, (streams, height, width, 4), rng
 
 
-@settings(max_examples=18)
+@settings(max_examples=10)
 @given(functions(), st.sampled_from(NORMS))
 def test_update_equals_its_specification(configuration, norm):
     """Threshold 0, over a sequence of frames with masks of every density, stream by stream."""

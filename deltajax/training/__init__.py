@@ -4,6 +4,7 @@ from .checkpoints import CheckpointError, Checkpoints
 from .fit import Batches, FitResult, Progress, fit
 from .log import MetricsLog
 from .optimizers import OPTIMIZERS, Optimizer, make_optimizer, with_hyperparameters
+from .pose import PoseEstimation
 from .task import Classification, Task
 from .trainer import Trainer, TrainState
 
@@ -16,6 +17,7 @@ __all__ = [
     "FitResult",
     "MetricsLog",
     "Optimizer",
+    "PoseEstimation",
     "Progress",
     "Task",
     "TrainState",

@@ -1,16 +1,24 @@
 """scripts/train_cifar100.py: a run, the study, its page, and refusals."""
 
 import json
+from unittest import mock
 
 import numpy as np
 import pytest
 import train_cifar100
 from _study_page import seen
 
-from deltajax.models import create, load_weights, read_weights
+from deltajax.models import create, load_weights, read_weights, resnet
 
 TINY = ["--data", "synthetic", "--size", "32", "--train-images", "16", "--test-images", "8"]
 TINY += ["--batch-size", "8", "--epochs", "2"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shallow():
+    """A block in each stage of ResNet-18, not two."""
+    with mock.patch.dict(resnet.BLOCKS, {18: (resnet.BasicBlock, (1, 1, 1, 1))}):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,8 @@
 """A person's body and clothes, and where its joints are at given angles.
 
-Lengths are shares of the body's height, the usual proportions of anthropometry (Drillis and Contini,
-1966), each with a person's own deviation. Axes: x to the person's left, y up, z to the front.
+Lengths are shares of the body's height, the usual proportions of anthropometry (Drillis and
+Contini, 1966), each with a person's own deviation. Axes: x to the person's left, y up, z to the
+front.
 """
 
 from typing import NamedTuple

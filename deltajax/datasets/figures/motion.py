@@ -64,13 +64,10 @@ def _still(key: PRNGKeyArray) -> Motion:
         lift=_uniform(next(keys), 0.05, 0.3, (2,)),
         elbow=_uniform(next(keys), 0.05, 0.5, (2,)),
     )
-    shaped = lambda low, high: jax.tree.map(  # noqa: E731
-        lambda value: _uniform(next(keys), low, high, value.shape), base
-    )
     return Motion(
         base=base,
         wave=jax.tree.map(lambda value: jnp.full_like(value, 0.015), base),
-        rate=shaped(0.15, 0.5),
+        rate=jax.tree.map(lambda value: _uniform(next(keys), 0.15, 0.5, value.shape), base),
         phase=jax.tree.map(jnp.zeros_like, base),
         bounce=jnp.zeros(()),
     )
@@ -81,7 +78,7 @@ def _walking(key: PRNGKeyArray) -> Motion:
     motion = _still(still)
     hertz = _uniform(rate, 0.7, 1.1)
     legs = _uniform(swing, 0.3, 0.55)
-    shift = _uniform(phase, 0, 2 * jnp.pi)
+    shift = _uniform(phase, 0.0, 2 * jnp.pi)
     opposite = jnp.array([0.0, jnp.pi]) + shift
     both = jnp.full((2,), hertz)
     swung = jnp.full((2,), legs * _uniform(arms, 0.5, 1.3))
@@ -105,7 +102,7 @@ def _gesturing(key: PRNGKeyArray) -> Motion:
     bases = jax.random.uniform(base, (3, 2))
     waves = jax.random.uniform(wave, (3, 2))
     rates = _uniform(rate, 0.15, 0.8, (3, 2))
-    phases = _uniform(phase, 0, 2 * jnp.pi, (3, 2))
+    phases = _uniform(phase, 0.0, 2 * jnp.pi, (3, 2))
     return motion._replace(
         base=motion.base._replace(
             # Towards the camera more often: gestures are for somebody.

@@ -1,6 +1,6 @@
 """Backgrounds, things and people, painted with signed distances in pixels."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -78,7 +78,7 @@ def paint_boxes(canvas: Canvas, boxes: Box) -> Canvas:
 
 
 def sample_background(
-    key: PRNGKeyArray, size: tuple[int, int], backgrounds: Float[Array, "B H W 3"] | None
+    key: PRNGKeyArray, size: tuple[int, int], backgrounds: Float[Array, "B BH BW 3"] | None
 ) -> Canvas:
     """A painted one, or a part of a still picture."""
     kind, texture, furniture, chosen, light = jax.random.split(key, 5)
@@ -89,13 +89,13 @@ def sample_background(
         canvas = canvas + strength * jax.image.resize(grid, canvas.shape, "linear")
     canvas = paint_boxes(canvas, sample_boxes(furniture, 6, size, least=0.05, most=0.5))
     if backgrounds is not None:
-        canvas = jnp.where(
-            jax.random.bernoulli(kind), _part(chosen, size, backgrounds), canvas
-        )
+        canvas = jnp.where(jax.random.bernoulli(kind), _part(chosen, size, backgrounds), canvas)
     return canvas * jax.random.uniform(light, (3,), minval=0.6, maxval=1.05)
 
 
-def _part(key: PRNGKeyArray, size: tuple[int, int], backgrounds: Float[Array, "B H W 3"]) -> Canvas:
+def _part(
+    key: PRNGKeyArray, size: tuple[int, int], backgrounds: Float[Array, "B BH BW 3"]
+) -> Canvas:
     number, place, mirror = jax.random.split(key, 3)
     count, *sides, _ = backgrounds.shape
     chosen = jax.random.randint(number, (), 0, count)
@@ -149,7 +149,16 @@ def _cones(joints: Float[Array, "17 3"], clothes: Clothes, tall: Float[Array, ""
     front = front / jnp.maximum(jnp.linalg.norm(front), 1e-3)
     parts: list[Cone] = []
 
-    def add(start, end, first, second, colour, stripe=None, stripes=0.0, nearer=0.0):
+    def add(
+        start: jax.Array,
+        end: jax.Array,
+        first: float,
+        second: float,
+        colour: jax.Array,
+        stripe: jax.Array | None = None,
+        stripes: Any = 0.0,
+        nearer: float = 0.0,
+    ) -> None:
         parts.append(
             Cone(
                 start,
@@ -190,4 +199,5 @@ def _cones(joints: Float[Array, "17 3"], clothes: Clothes, tall: Float[Array, ""
 
 def _grid(canvas: Canvas) -> tuple[jax.Array, jax.Array]:
     height, width, _ = canvas.shape
-    return jnp.meshgrid(jnp.arange(width, dtype=jnp.float32), jnp.arange(height, dtype=jnp.float32))
+    y, x = jnp.indices((height, width), jnp.float32)
+    return x, y

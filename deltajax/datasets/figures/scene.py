@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt8
+from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray, UInt8
 
 from .body import (
     Angles,
@@ -63,7 +63,7 @@ class Joints(NamedTuple):
 def sample_scene(
     key: PRNGKeyArray,
     size: tuple[int, int],
-    backgrounds: Float[Array, "B H W 3"] | None = None,
+    backgrounds: Float[Array, "B BH BW 3"] | None = None,
 ) -> Scene:
     """A scene.
 
@@ -100,7 +100,7 @@ def sample_scene(
 
 def pose_at(scene: Scene, time: Float[Array, ""]) -> tuple[Angles, Float[Array, "17 3"]]:
     """The angles, and the joints in pixels: x to the right, y down, z towards the camera."""
-    height, width = scene.background.shape[:2]
+    width = scene.background.shape[1]
     angles = angles_at(scene.motion, time)
     joints = joints_of(scene.lengths, angles)
     # Who walks faces the way, and turns where it ends: a triangular wave between the borders.
@@ -114,7 +114,7 @@ def pose_at(scene: Scene, time: Float[Array, ""]) -> tuple[Angles, Float[Array, 
     y = jnp.where(
         scene.motion.bounce > 0,
         scene.start[1] - lift * scene.tall,
-        ground + (lowest - 0.0) * scene.tall,
+        ground + lowest * scene.tall,
     )
     points = jnp.stack(
         [x + scene.tall * joints[:, 0], y - scene.tall * joints[:, 1], scene.tall * joints[:, 2]],
@@ -154,7 +154,9 @@ def picture_at(
 
 @functools.partial(jax.jit, static_argnames="size")
 def sample_pictures(
-    keys: PRNGKeyArray, size: tuple[int, int], backgrounds: Float[Array, "B H W 3"] | None = None
+    keys: Key[Array, " N"],
+    size: tuple[int, int],
+    backgrounds: Float[Array, "B BH BW 3"] | None = None,
 ) -> tuple[UInt8[Array, "N H W 3"], Joints]:
     """A picture of a scene of its own for each key [N], at any time."""
 
