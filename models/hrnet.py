@@ -11,6 +11,7 @@ import deltajax as dj
 
 from .common import Layer, VideoNetwork
 from .resnet import BasicBlock, Bottleneck
+from .skeletons import Joints
 
 
 class Exchange(nn.Module):
@@ -63,13 +64,15 @@ class PoseHRNet(VideoNetwork):
 
     Attributes:
         width: channels of the largest resolution, 32 or 48; each smaller one has twice as many.
-        num_joints: heatmaps; 17 are COCO's keypoints.
+        num_joints: heatmaps.
+        joints: which ones they are: "coco", or "human36m", as those that are trained here have.
         modules: exchanges of stages 2, 3 and 4, which have as many resolutions.
         blocks: residual blocks of a branch between two exchanges.
     """
 
     width: int = 32
     num_joints: int = 17
+    joints: Joints = "coco"
     modules: tuple[int, int, int] = (1, 4, 3)
     blocks: int = 4
 

@@ -8,6 +8,7 @@ import deltajax as dj
 
 from .common import VideoNetwork
 from .resnet import ResNetBackbone
+from .skeletons import Joints
 
 # With stride 2 an output pixel sees a quarter of the kernel's taps, so He's variance, 2 / fan_in,
 # is four times that of the whole kernel.
@@ -19,13 +20,17 @@ class PoseResNet(VideoNetwork):
 
     Attributes:
         depth: of the ResNet: 18, 34, 50, 101 or 152.
-        num_joints: heatmaps; 17 are COCO's keypoints.
+        num_joints: heatmaps.
         deconv_features: channels of the transposed convolutions.
+        width: channels of the ResNet's first stage, doubled from stage to stage.
+        joints: which ones they are: "coco", or "human36m", as those that are trained here have.
     """
 
     depth: int = 50
     num_joints: int = 17
     deconv_features: int = 256
+    width: int = 64
+    joints: Joints = "coco"
 
     @nn.compact
     def __call__(self, x, train: bool = False) -> jax.Array:
@@ -35,6 +40,7 @@ class PoseResNet(VideoNetwork):
             self.depth,
             self.normalised_convolution(),
             self.update_point(dj.MaxPool),
+            width=self.width,
             name="backbone",
         )(x, train=train)
         deconv = self.normalised_convolution(dj.ConvTranspose, kernel_init=HE_OF_ONE_PHASE)

@@ -18,6 +18,7 @@ _NETWORKS: dict[str, Callable[..., VideoNetwork]] = {
     "simple_cnn": SimpleCNN,
     **{f"resnet{depth}": partial(ResNet, depth=depth) for depth in BLOCKS},
     **{f"pose_resnet{depth}": partial(PoseResNet, depth=depth) for depth in BLOCKS},
+    "pose_small": partial(PoseResNet, depth=18, width=16, deconv_features=64, joints="human36m"),
     **{f"pose_hrnet_w{width}": partial(PoseHRNet, width=width) for width in (32, 48)},
     "mobilenet_v2": MobileNetV2,
     "efficientnet_lite0": EfficientNetLite0,

@@ -66,19 +66,23 @@ BLOCKS: dict[int, tuple[type[BasicBlock | Bottleneck], tuple[int, int, int, int]
 
 
 class ResNetBackbone(nn.Module):
-    """Stem and four stages: a map at 1/32 of the input's size with 512 or 2048 channels.
+    """Stem and four stages: a map at 1/32 of the input's size.
+
+    It has 8 · width channels, with bottlenecks 32 · width.
 
     Attributes:
         depth: 18, 34, 50, 101 or 152.
         conv: constructor of the convolutions.
         pool: constructor of the max-pooling.
         stem: "7x7", of stride two, and a max-pooling; or "3x3", of stride one, without pooling.
+        width: channels of the stem and of the first stage, doubled from stage to stage.
     """
 
     depth: int
     conv: Layer
     pool: Layer
     stem: Stem = "7x7"
+    width: int = 64
 
     @nn.compact
     def __call__(self, x, train: bool = False):
@@ -89,14 +93,14 @@ class ResNetBackbone(nn.Module):
             raise ValueError(f"depth is {self.depth}; it must be one of {tuple(BLOCKS)}")
         block, stages = BLOCKS[self.depth]
         if self.stem == "7x7":
-            x = self.conv(64, 7, 2, 3, name="conv1")(x, train=train)
+            x = self.conv(self.width, 7, 2, 3, name="conv1")(x, train=train)
             x = self.pool(3, 2, 1, name="maxpool")(x)
         else:
-            x = self.conv(64, 3, 1, 1, name="conv1")(x, train=train)
+            x = self.conv(self.width, 3, 1, 1, name="conv1")(x, train=train)
         for stage, blocks in enumerate(stages):
             for index in range(blocks):
                 x = block(
-                    64 << stage,
+                    self.width << stage,
                     2 if stage > 0 and index == 0 else 1,
                     self.conv,
                     name=f"layer{stage + 1}_{index}",

@@ -1,6 +1,9 @@
 """Which keypoints are joined, for pictures."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from deltajax.datasets.joints import BONES, JOINT_NAMES
 
 
 class Skeleton(NamedTuple):
@@ -33,6 +36,13 @@ COCO = Skeleton(
     ),
 )
 """The 17 keypoints of COCO (Lin et al., ECCV 2014)."""
+
+HUMAN36M = Skeleton(JOINT_NAMES, BONES)
+"""The 17 joints of Human3.6M (Ionescu et al., PAMI 2014)."""
+
+Joints = Literal["coco", "human36m"]
+SKELETONS: Mapping[Joints, Skeleton] = {"coco": COCO, "human36m": HUMAN36M}
+"""Of networks with a heatmap for each joint."""
 
 BLAZEPOSE = Skeleton(
     (

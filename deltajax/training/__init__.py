@@ -3,13 +3,22 @@
 from .checkpoints import CheckpointError, Checkpoints
 from .fit import Batches, FitResult, Progress, fit
 from .log import MetricsLog
-from .optimizers import OPTIMIZERS, Optimizer, make_optimizer, with_hyperparameters
+from .optimizers import (
+    OPTIMIZERS,
+    SCHEDULES,
+    Optimizer,
+    Schedule,
+    make_optimizer,
+    make_schedule,
+    with_hyperparameters,
+)
 from .pose import PoseEstimation
 from .task import Classification, Task
 from .trainer import Trainer, TrainState
 
 __all__ = [
     "OPTIMIZERS",
+    "SCHEDULES",
     "Batches",
     "CheckpointError",
     "Checkpoints",
@@ -19,10 +28,12 @@ __all__ = [
     "Optimizer",
     "PoseEstimation",
     "Progress",
+    "Schedule",
     "Task",
     "TrainState",
     "Trainer",
     "fit",
     "make_optimizer",
+    "make_schedule",
     "with_hyperparameters",
 ]

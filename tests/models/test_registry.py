@@ -14,7 +14,7 @@ def test_networks_by_name():
 
 
 def test_all_names_are_known():
-    assert len(NAMES) == 17
+    assert len(NAMES) == 18
     for name in NAMES:
         create(name)
 

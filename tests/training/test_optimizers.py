@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from deltajax.training import OPTIMIZERS, make_optimizer, with_hyperparameters
+from deltajax.training import OPTIMIZERS, make_optimizer, make_schedule, with_hyperparameters
 from tests.helpers import relative_error
 
 BETA1, BETA2, EPSILON, MOMENTUM = 0.9, 0.999, 1e-8, 0.9
@@ -71,7 +71,38 @@ def test_other_hyperparameters_compile_nothing():
     assert np.all(np.asarray(actual["w"]) != 0)
 
 
+def test_schedules():
+    constant = make_schedule("constant", 0.5, 140)
+    assert [float(constant(step)) for step in (0, 139)] == [0.5, 0.5]
+    steps = make_schedule("steps", 0.5, 140)
+    found = [float(steps(step)) for step in (0, 89, 90, 119, 120, 139)]
+    np.testing.assert_allclose(found, [0.5, 0.5, 0.05, 0.05, 0.005, 0.005], rtol=1e-6)
+    cosine = make_schedule("cosine", 0.5, 140)
+    np.testing.assert_allclose([cosine(0), cosine(70), cosine(140)], [0.5, 0.25, 0], atol=1e-6)
+
+
+def test_a_schedule_is_followed():
+    schedule = make_schedule("steps", 1.0, 14)
+    optimizer = make_optimizer("adam", schedule)
+    params = {"w": np.zeros(2, np.float32)}
+    gradient = {"w": np.ones(2, np.float32)}
+    state, sizes = optimizer.init(params), []
+    for _ in range(14):
+        updates: Any
+        updates, state = optimizer.update(gradient, state, params)
+        sizes.append(-float(updates["w"][0]))
+    # Of equal gradients Adam makes steps of the learning rate.
+    expected = [1.0] * 9 + [0.1] * 3 + [0.01] * 2
+    np.testing.assert_allclose(sizes, expected, rtol=1e-4)
+
+
 def test_refusals():
+    with pytest.raises(ValueError, match="no schedule 'linear'; known are constant, steps, cosine"):
+        make_schedule("linear", 1e-3, 10)
+    with pytest.raises(ValueError, match="learning_rate is -1.0 and steps is 10"):
+        make_schedule("steps", -1.0, 10)
+    with pytest.raises(ValueError, match="steps is 0"):
+        make_schedule("steps", 1e-3, 0)
     with pytest.raises(ValueError, match="no optimizer 'lion'; known are adam, adamw, sgd"):
         make_optimizer("lion", 1e-3)
     for values in ({"learning_rate": -1.0}, {"learning_rate": float("nan")}):

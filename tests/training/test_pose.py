@@ -44,6 +44,15 @@ def test_loss_by_hand():
     np.testing.assert_array_equal(TASK.loss(targets["maps"], targets), [0.0])
 
 
+def test_errors_at_joints_count_for_more():
+    task = PoseEstimation([(0, 1)], foreground=10.0)
+    _, targets = task.prepare(examples(), None)
+    maps = targets["maps"]
+    expected = 0.5 * np.mean((1 + 10 * np.asarray(maps)) * 0.25, axis=(1, 2, 3))
+    np.testing.assert_allclose(task.loss(maps + 0.5, targets), expected, rtol=1e-5)
+    assert float(task.loss(maps * 0, targets)[0]) > 3 * float(TASK.loss(maps * 0, targets)[0])
+
+
 def test_accuracy():
     _, targets = TASK.prepare(examples(counts=np.array([[True, True, False]])), None)
     outputs = targets["maps"].at[..., 0].set(jnp.roll(targets["maps"][..., 0], 5, axis=2))

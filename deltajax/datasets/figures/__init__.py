@@ -3,17 +3,22 @@
 Everything is a function of a key, written in JAX: pictures are painted on the device that trains.
 """
 
-from .body import JOINT_NAMES
-from .clip import FigureClip
-from .scene import Joints, Scene, joints_at, picture_at, sample_pictures, sample_scene
+from ..joints import JOINT_NAMES
+from .clip import FigureClip, figure_clips
+from .pictures import figure_pictures, sample_pictures
+from .scene import Joints, Scene, joints_at, picture_at, sample_scene
+from .stills import still_backgrounds
 
 __all__ = [
     "JOINT_NAMES",
     "FigureClip",
     "Joints",
     "Scene",
+    "figure_clips",
+    "figure_pictures",
     "joints_at",
     "picture_at",
     "sample_pictures",
     "sample_scene",
+    "still_backgrounds",
 ]

@@ -11,14 +11,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-JOINT_NAMES = (
-    "pelvis", "right hip", "right knee", "right ankle", "left hip", "left knee", "left ankle",
-    "spine", "thorax", "nose", "head top", "left shoulder", "left elbow", "left wrist",
-    "right shoulder", "right elbow", "right wrist",
-)  # fmt: skip
-"""The 17 joints of Human3.6M, in its order."""
-
-PELVIS, SPINE, THORAX, NOSE, HEAD_TOP = 0, 7, 8, 9, 10
 LEFT, RIGHT = 1.0, -1.0
 
 Point = Float[Array, "3"]
@@ -117,8 +109,11 @@ def sample_clothes(key: PRNGKeyArray) -> Clothes:
 
 
 def joints_of(lengths: Lengths, angles: Angles) -> Float[Array, "17 3"]:
-    """The joints about the pelvis, shares of the body's height; x to the right of the picture,
-    y up, z towards the camera."""
+    """The joints about the pelvis, shares of the body's height.
+
+    In the order of `deltajax.datasets.JOINT_NAMES`; x to the right of the picture, y up, z towards
+    the camera.
+    """
     up = jnp.array([0.0, 1.0, 0.0])
     torso = _tilted(angles.lean)
     spine = torso @ (0.5 * lengths.torso * up)

@@ -1,11 +1,10 @@
 """A clip of one person before a fixed camera, as a function of the time."""
 
-import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Key, PRNGKeyArray, UInt8
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt8
 
 from .body import (
     Angles,
@@ -19,8 +18,9 @@ from .motion import Motion, angles_at, sample_motion
 from .painting import Box, paint_boxes, paint_figure, sample_background, sample_boxes
 
 OCCLUDERS = 2
-LEAST_TALL, MOST_TALL = 0.45, 0.8
-"""A person's height, shares of the picture's."""
+Number = float | Float[Array, ""]
+TALL = (0.45, 0.8)
+"""The least and the largest height of a person, shares of the picture's."""
 
 
 class Scene(NamedTuple):
@@ -64,6 +64,7 @@ def sample_scene(
     key: PRNGKeyArray,
     size: tuple[int, int],
     backgrounds: Float[Array, "B BH BW 3"] | None = None,
+    tall: tuple[Number, Number] = TALL,
 ) -> Scene:
     """A scene.
 
@@ -72,16 +73,17 @@ def sample_scene(
         size: (H, W) of the picture.
         backgrounds: still pictures in [0, 1], at least as large, of which a part is taken half of
             the time; else the background is painted.
+        tall: the least and the largest height of the person, shares of the picture's.
     """
     height, width = size
     keys = iter(jax.random.split(key, 12))
-    tall = height * jax.random.uniform(next(keys), minval=LEAST_TALL, maxval=MOST_TALL)
+    body = height * jax.random.uniform(next(keys), minval=tall[0], maxval=tall[1])
     room = jax.random.uniform(next(keys), (2,))
     # The feet are in the picture, or nearly.
     x = width * (0.2 + 0.6 * room[0])
-    y = jnp.minimum(height * (0.35 + 0.3 * room[1]), 0.98 * height - 0.5 * tall)
+    y = jnp.minimum(height * (0.35 + 0.3 * room[1]), 0.98 * height - 0.5 * body)
     moves = jax.random.bernoulli(next(keys), 0.5)
-    speed = tall * jax.random.uniform(next(keys), minval=-0.5, maxval=0.5)
+    speed = body * jax.random.uniform(next(keys), minval=-0.5, maxval=0.5)
     place, there = next(keys), jax.random.bernoulli(next(keys), 0.3, (OCCLUDERS,))
     occluders = sample_boxes(place, OCCLUDERS, size, least=0.08, most=0.3)
     occluders = occluders._replace(half=occluders.half * there[:, None])
@@ -90,7 +92,7 @@ def sample_scene(
         lengths=sample_lengths(next(keys)),
         clothes=sample_clothes(next(keys)),
         motion=sample_motion(next(keys)),
-        tall=tall,
+        tall=body,
         start=jnp.stack([x, y]),
         speed=jnp.where(moves, speed, 0.0),
         occluders=occluders,
@@ -150,19 +152,3 @@ def picture_at(
     canvas = canvas + scene.noise * jax.random.normal(key, canvas.shape)
     frame = jnp.round(255 * jnp.clip(canvas, 0, 1)).astype(jnp.uint8)
     return frame, joints_at(scene, time)
-
-
-@functools.partial(jax.jit, static_argnames="size")
-def sample_pictures(
-    keys: Key[Array, " N"],
-    size: tuple[int, int],
-    backgrounds: Float[Array, "B BH BW 3"] | None = None,
-) -> tuple[UInt8[Array, "N H W 3"], Joints]:
-    """A picture of a scene of its own for each key [N], at any time."""
-
-    def sample(key: PRNGKeyArray) -> tuple[jax.Array, Joints]:
-        scene, time, noise = jax.random.split(key, 3)
-        seconds = jax.random.uniform(time, maxval=60.0)
-        return picture_at(sample_scene(scene, size, backgrounds), seconds, noise)
-
-    return jax.vmap(sample)(keys)

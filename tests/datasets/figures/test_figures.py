@@ -5,9 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deltajax.datasets.figures import JOINT_NAMES, FigureClip, sample_pictures, sample_scene
+from deltajax.datasets.figures import (
+    JOINT_NAMES,
+    FigureClip,
+    figure_clips,
+    figure_pictures,
+    sample_scene,
+    still_backgrounds,
+)
 from deltajax.datasets.figures.body import USUAL, Angles, joints_of, sample_lengths
 from deltajax.datasets.figures.scene import pose_at
+from deltajax.video import OverlayWriter, VideoError
 
 SIZE = (96, 128)
 BONES = ((1, 2), (2, 3), (4, 5), (5, 6), (11, 12), (12, 13), (14, 15), (15, 16), (0, 8))
@@ -116,13 +124,53 @@ def test_occlusion():
 
 def test_pictures():
     stills = np.zeros((2, 120, 160, 3), np.float32)
-    keys = jax.random.split(jax.random.key(0), 40)
-    frames, joints = sample_pictures(keys, SIZE, jnp.asarray(stills))
-    assert frames.shape == (40, *SIZE, 3)
-    assert 0.8 < float(joints.visible.mean()) < 1
+    painted = []
+    pictures = figure_pictures(
+        40, SIZE, seed=3, backgrounds=stills, tall=(0.3, 0.4), progress=painted.append
+    )
+    assert pictures.images.shape == (40, *SIZE, 3)
+    assert (len(pictures), sum(painted)) == (40, 40)
+    assert 0.8 < pictures.counts.mean() < 1
     # Half of the backgrounds are the black stills: a corner of them is black but for the noise.
-    dark = (np.asarray(frames)[:, :6, :6] < 30).all(axis=(1, 2, 3)).mean()
+    dark = (pictures.images[:, :6, :6] < 30).all(axis=(1, 2, 3)).mean()
     assert 0.25 < dark < 0.8
+    tall = np.ptp(pictures.points[..., 1], axis=1)
+    assert tall.max() < 0.4 * SIZE[0] * 1.2
+    batch = pictures.batch(np.array([4, 1]))
+    np.testing.assert_array_equal(batch["image"], pictures.images[[4, 1]])
+    np.testing.assert_array_equal(batch["points"], pictures.points[[4, 1]])
+    np.testing.assert_array_equal(batch["counts"], pictures.counts[[4, 1]])
+    assert len(pictures.first(3)) == 3
+    # A picture is a function of its number: of more there are the same first ones.
+    fewer = figure_pictures(2, SIZE, seed=3, backgrounds=stills, tall=(0.3, 0.4))
+    np.testing.assert_array_equal(fewer.images, pictures.images[:2])
+
+
+def test_clips():
+    clips = figure_clips(2, 3, SIZE, seed=4, tall=(0.3, 0.4))
+    assert clips.frames.shape == (3, 2, *SIZE, 3)
+    assert clips.points.shape == (3, 2, 17, 2)
+    second = FigureClip(*SIZE, seed=5, tall=(0.3, 0.4))
+    np.testing.assert_array_equal(clips.frames[:, 1], second.frames(3))
+    np.testing.assert_array_equal(clips.points[:, 1], second.joints(3).points)
+    np.testing.assert_array_equal(clips.counts[:, 1], second.joints(3).visible)
+
+
+def test_still_backgrounds(tmp_path):
+    """Who walks by is in no pixel for half of the frames."""
+    path = tmp_path / "walk.mp4"
+    with OverlayWriter(path, fps=10.0) as writer:
+        for number in range(9):
+            frame = np.full((48, 64, 3), 100, np.uint8)
+            frame[:, 7 * number : 7 * number + 8] = 255
+            writer.write(frame)
+    (still,) = still_backgrounds([path], (48, 64))
+    np.testing.assert_allclose(still, 100 / 255, atol=0.03)
+    assert still_backgrounds([path], (24, 32)).shape == (1, 24, 32, 3)
+    with pytest.raises(VideoError, match="nothing"):
+        still_backgrounds([tmp_path / "nothing.mp4"], SIZE)
+    with pytest.raises(ValueError, match="at least one"):
+        still_backgrounds([], SIZE)
 
 
 @pytest.mark.parametrize(
@@ -132,5 +180,5 @@ def test_pictures():
 def test_refusals(arguments, settings):
     with pytest.raises(ValueError, match="must be"):
         FigureClip(*arguments, **settings)
-    with pytest.raises(ValueError, match="numbered from 0, got 2 from -1"):
+    with pytest.raises(ValueError, match="numbered from 0, and there must be one, got 2 from -1"):
         FigureClip(8, 8).frames(2, -1)
