@@ -25,11 +25,11 @@ SHARED_LIMIT = {80: 163 * 1024, 90: 227 * 1024, 100: 227 * 1024}
 
 @dataclass(frozen=True)
 class Compiled:
-    """What one compiled kernel takes of the GPU; registers are per thread."""
+    """What one compiled kernel takes of the GPU; registers and spills are per thread."""
 
     shared_bytes: int
     registers: int
-    spill_bytes: int  # stores and loads, per thread
+    spill_bytes: int  # of the stack: kernels keep nothing there but registers that they lack
     ptx: str
 
 
@@ -92,27 +92,22 @@ def compile_for(
     others = tuple((name, constants[name]) for name in kernel.arg_names if name in constants)
     source = Source(kernel, pointers, others, capability, num_warps, num_stages)
     program = compiling(source).result()
-    ptx = compile_source(source).asm["ptx"]
-    registers, spill_bytes = _assemble(ptx, capability)
-    return Compiled(program.shared_bytes, registers, spill_bytes, ptx)
+    registers, spill_bytes = _resources(program.code)
+    return Compiled(program.shared_bytes, registers, spill_bytes, compile_source(source).asm["ptx"])
 
 
-def _assemble(ptx: str, capability: int) -> tuple[int, int]:
-    """The registers and the bytes spilled that ptxas reports."""
-    from triton.backends.nvidia.compiler import get_ptxas
+def _resources(code: bytes) -> tuple[int, int]:
+    """The registers of machine code, and the bytes of the stack that it keeps others in."""
+    from triton import knobs
 
-    target = re.search(r"^\.target (\w+)", ptx, re.MULTILINE)
-    assert target, "PTX names its target"
     with tempfile.TemporaryDirectory() as folder:
-        source, cubin = Path(folder, "kernel.ptx"), Path(folder, "kernel.cubin")
-        source.write_text(ptx)
-        command = [get_ptxas(capability).path, "-v", f"--gpu-name={target[1]}"]
-        log = subprocess.run(
-            [*command, source, "-o", cubin], check=True, capture_output=True, text=True
-        ).stderr
-    registers = [int(number) for number in re.findall(r"Used (\d+) registers", log)]
-    spills = [int(number) for number in re.findall(r"(\d+) bytes spill", log)]
-    return max(registers), sum(spills)
+        cubin = Path(folder, "kernel.cubin")
+        cubin.write_bytes(code)
+        command = [knobs.nvidia.cuobjdump.path, "--dump-resource-usage", cubin]
+        shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found = re.search(r"REG:(\d+) STACK:(\d+)", shown)
+    assert found, shown
+    return int(found[1]), int(found[2])
 
 
 @dataclass(frozen=True)

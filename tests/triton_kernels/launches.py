@@ -4,10 +4,12 @@ Run as a program in a process without TRITON_INTERPRET:
 
     python -m tests.triton_kernels.launches network MODEL DTYPE HEIGHT WIDTH STREAMS CAPABILITY...
     python -m tests.triton_kernels.launches tiles CAPABILITY...
+    python -m tests.triton_kernels.launches steps CAPABILITY...
     python -m tests.triton_kernels.launches pixelwise CAPABILITY...
 
-compiles every kernel that a network launches, the convolution kernel with every tile that a
-configuration can have, or all other kernels, and prints a line of JSON for each.
+compiles every kernel that a network launches, a convolution in every tile that a configuration can
+have, the same with every length and number of stages of a tile's steps, or all other kernels, and
+prints a line of JSON for each.
 """
 
 import contextlib
@@ -24,10 +26,16 @@ import numpy as np
 
 from deltajax.triton_kernels.interpreter import triton_type
 
+from .tiles import Tile, candidates_of_tables, chosen_by_rule
+
 
 @dataclasses.dataclass(frozen=True)
 class Launch:
-    """The arguments of `triton_kernels.launch.launch`, arrays by their types."""
+    """The arguments of `triton_kernels.launch.launch`, arrays by their types.
+
+    With the tile that it was made for, and what has it: "ResNet-50" with eight streams, the "rule"
+    for another network, or only a "table".
+    """
 
     kernel: Any
     grid: tuple[int, ...]
@@ -36,6 +44,8 @@ class Launch:
     fresh_bytes: int
     num_warps: int
     num_stages: int
+    tile: Tile | None = None
+    of: str = ""
 
     @property
     def name(self) -> str:
@@ -96,60 +106,39 @@ def launches_of_network(name: str, dtype: str, shape: tuple[int, ...]) -> list[L
     return launches_of(lambda v, x: model.apply(v, x, mutable=["delta"]), variables, frame)
 
 
-def launches_of_tiles() -> list[Launch]:
-    """A convolution with a norm and a residual, in every tile, dtype and precision."""
-    from deltajax.ops import update_triton
-    from deltajax.triton_kernels.configuration import TILES, cut, rule
+def launches_of_tiles(capability: int, every_step: bool) -> list[Launch]:
+    """A convolution of a network in every tile that the rule, or a table, can have on such a GPU.
 
+    Of ResNet-50 with eight streams, where that has the tile; see `chosen_by_rule`.
+    """
+    by_rule = chosen_by_rule(capability, every_step)
+    sides = {chosen.tile.sides(False) for chosen in by_rule}
+    others = [
+        each for each in candidates_of_tables(capability) if each.tile.sides(False) not in sides
+    ]
     launches: list[Launch] = []
-    struct = jax.ShapeDtypeStruct
-    for dtype, precision in (("float32", "tf32"), ("float32", "tf32x3"), ("bfloat16", "tf32")):
-        for size, features, shape in ((3, 256, (2, 36, 48)), (1, 64, (8, 144, 192))):
-            kernel = struct((size, size, 64, features), dtype)
-            out = (*shape, features)
-            case = update_triton.convolution_shape(kernel, 1, out, out[1:3], precision)
-            exact = jax.lax.Precision.HIGHEST if precision == "tf32x3" else None
-            tiles = [tile._replace(block_n=min(tile.block_n, features)) for tile in TILES]
-            every = size == 3 and not case.exact
-            configs = [cut(case, tile, 2048, i == 4) for i, tile in enumerate(tiles) if every]
-            for config in dict.fromkeys([rule(case), *configs]):
-                with update_triton.configured(config):
-                    launches += launches_of(
-                        _convolution_update(size, exact),
-                        struct((*shape, 64), dtype),
-                        kernel,
-                        struct(out, dtype),
-                        struct((features,), "float32"),
-                        struct(shape, "bool"),
-                        struct(out, dtype),
-                    )
+    for of, several in (("rule", by_rule), ("table", others)):
+        for tile, layer, config, measured in several:
+            given = layer.arguments_as(tile.dtype, tile.precision, config)
+            launches += [
+                dataclasses.replace(each, tile=tile, of="ResNet-50" if measured else of)
+                for each in _launches_of_call(given)
+            ]
     return launches
 
 
-def _convolution_update(size: int, precision: Any) -> Callable[..., Any]:
-    from deltajax.ops import update_triton
-    from deltajax.ops.convolution import Convolution
-    from deltajax.ops.function import Function
-    from deltajax.ops.tail import Norm, Tail
-    from deltajax.ops.windows import Window
-    from deltajax.tensor import DeltaTensor
+def _launches_of_call(arguments: dict[str, Any]) -> list[Launch]:
+    """Those of one call of `convolve`."""
+    from deltajax.triton_kernels.convolution import convolve
 
-    border = (size // 2, size // 2)
-    window = Window((size, size), (1, 1), (border, border))
+    leaves, structure = jax.tree.flatten(arguments)
+    arrays = {i: leaf for i, leaf in enumerate(leaves) if isinstance(leaf, jax.ShapeDtypeStruct)}
 
-    def update(x: Any, kernel: Any, cached: Any, ones: Any, mask: Any, residual: Any) -> Any:
-        tail = Tail(
-            others=(DeltaTensor(residual, mask),),
-            combine=jnp.add,
-            activation=jax.nn.relu,
-            norm=Norm(ones, ones, ones, ones, 1e-5),
-        )
-        operation = Convolution(kernel, window, precision=precision)
-        function = Function(operation, tail, (DeltaTensor(x, mask),))
-        arrivals = update_triton.arrivals_of(function)
-        return update_triton.update_triton(function, cached, 0.1, "max", arrivals)
+    def call(arrays: dict[int, jax.Array]) -> Any:
+        filled = [arrays.get(i, leaf) for i, leaf in enumerate(leaves)]
+        return convolve(**jax.tree.unflatten(structure, filled))
 
-    return update
+    return launches_of(call, arrays)
 
 
 def launches_without_products() -> list[Launch]:
@@ -192,15 +181,18 @@ def main(arguments: list[str]) -> None:
 
     what, *rest = arguments
     if what == "network":
-        name, dtype, height, width, streams, *capabilities = rest
+        name, dtype, height, width, streams, *rest = rest
         shape = (int(streams), int(height), int(width), 3)
         launches = launches_of_network(name, dtype, shape)
-    else:
-        launches = launches_of_tiles() if what == "tiles" else launches_without_products()
-        capabilities = rest
-    for key, launch in {launch.key: launch for launch in launches}.items():
-        for capability in map(int, capabilities):
-            report: dict[str, Any] = {"key": key, "capability": capability}
+    elif what == "pixelwise":
+        launches = launches_without_products()
+    for capability in map(int, rest):
+        if what in ("tiles", "steps"):
+            launches = launches_of_tiles(capability, every_step=what == "steps")
+        for key, launch in {launch.key: launch for launch in launches}.items():
+            report: dict[str, Any] = {
+                "key": key, "capability": capability, "tile": launch.tile, "of": launch.of
+            }  # fmt: skip
             try:
                 compiled = compile_for(
                     launch.kernel,
