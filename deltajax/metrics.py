@@ -8,6 +8,11 @@ import numpy as np
 from jaxtyping import Float, Shaped
 from numpy.typing import ArrayLike
 
+from .heatmaps import decode_heatmaps
+
+SURE = 0.2
+"""Value of a heatmap from which on there is a keypoint."""
+
 
 def relative_error(outputs: Any, expected: Any) -> float:
     """‖outputs − expected‖ / ‖expected‖, over all arrays of a tree together.
@@ -78,6 +83,31 @@ def keypoint_shift(
     number = counts.sum(axis=-1)
     total = np.where(counts, distance, 0).sum(axis=-1)
     return np.where(number > 0, total / np.maximum(number, 1), np.nan)
+
+
+def heatmap_shift(heatmaps: ArrayLike, expected: ArrayLike, sure: float = SURE) -> float:
+    """The mean distance of keypoints, as a share of the picture's height.
+
+    Both are where a heatmap is largest, refined to a quarter of a pixel (`decode_heatmaps`). In
+    each frame those count that are expected with some confidence, and frames count alike.
+
+    Args:
+        heatmaps: [..., N, h, w, K].
+        expected: the same shape.
+        sure: a keypoint counts if its expected heatmap exceeds this somewhere.
+
+    Returns:
+        0 where all keypoints are in place, NaN if none counts.
+    """
+    heatmaps, expected = _pair(heatmaps, expected)
+    if heatmaps.ndim < 4:
+        raise ValueError(f"heatmaps have shape {heatmaps.shape}; it must be [..., N, h, w, K]")
+    height, width, joints = heatmaps.shape[-3:]
+    flat = (np.reshape(maps, (-1, height, width, joints)) for maps in (heatmaps, expected))
+    (points, _), (wanted, scores) = (decode_heatmaps(maps) for maps in flat)
+    shifts = keypoint_shift(points, wanted, np.asarray(scores) > sure) / height
+    counted = shifts[~np.isnan(shifts)]
+    return float(counted.mean()) if counted.size else math.nan
 
 
 def _pair(

@@ -1,10 +1,11 @@
 """Networks written in deltajax layers, and weights that others have trained for them."""
 
+from deltajax.heatmaps import decode_heatmaps
+
 from .blazepose import BlazePose, BodyPose
 from .common import VideoNetwork
 from .efficientnet_lite import EfficientNetLite0
 from .folding import fold_batch_norm
-from .heatmaps import decode_heatmaps
 from .hrnet import PoseHRNet
 from .imagenet import imagenet_classes
 from .mobilenet_v2 import MobileNetV2

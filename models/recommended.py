@@ -29,7 +29,7 @@ DEFAULT = Recommended(input_threshold=0.15, input_dilation=1, threshold=0.1)
 
 RECOMMENDED = {
     "efficientnet_lite0": Recommended(0.0, 1, 0.15),
-    "blazepose": Recommended(0.02, 3, 0.02),
+    "blazepose": Recommended(0.01, 3, 0.02),
     "selfie_segmentation": Recommended(0.02, 3, 0.05, 0.05),
 }
 

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from deltajax.datasets import (
     JOINT_NAMES,
+    FigurePictures,
     PoseClips,
     PosePictures,
     PoseScores,
@@ -55,7 +56,7 @@ Scores = dict[str, PoseScores]
 class PoseData(NamedTuple):
     """What is learnt from, tested on after each epoch, and scored on in the end."""
 
-    train: PosePictures
+    train: PosePictures | FigurePictures
     test: PosePictures
     clips: PoseClips | None
 
@@ -80,6 +81,7 @@ def read_pose_data(
     *,
     counts: tuple[int | None, int | None],
     seed: int,
+    anew: bool,
     backgrounds: Sequence[Path],
     protocol: Literal[1, 2],
     every: int,
@@ -93,6 +95,7 @@ def read_pose_data(
         size: (H, W) of pictures.
         counts: of pictures to learn from, and to test on; None for the usual number, or all.
         seed: of figures.
+        anew: see `figures`.
         backgrounds: of figures.
         protocol: of Human3.6M.
         every: of its frames, how many are passed over for one that is taken.
@@ -101,7 +104,7 @@ def read_pose_data(
     """
     if source == FIGURES:
         numbers = counts[0] or TRAIN, counts[1] or TEST
-        return figures(size, numbers, seed, backgrounds, console)
+        return figures(size, numbers, seed, anew, backgrounds, console)
     from deltajax.datasets.human36m import read_human36m  # cdflib, which figures do not need
 
     parts = []
@@ -120,6 +123,7 @@ def figures(
     size: tuple[int, int],
     counts: tuple[int, int],
     seed: int,
+    anew: bool,
     backgrounds: Sequence[Path],
     console: Console,
 ) -> PoseData:
@@ -129,15 +133,19 @@ def figures(
         size: (H, W) of the pictures.
         counts: of pictures to learn from, and to test on.
         seed: of the pictures.
+        anew: paint those to learn from when they are needed.
         backgrounds: videos or pictures.
         console: for the progress.
     """
     stills = stills_of(backgrounds, clip_size(size))
-    with counting_bar(console, "painting people", sum(counts) + CLIPS * CLIP_FRAMES) as advance:
-        train, test = (
-            figure_pictures(count, size, seed=2 * seed + part, backgrounds=stills, progress=advance)
-            for part, count in enumerate(counts)
-        )
+    total = sum(counts[anew:]) + CLIPS * CLIP_FRAMES
+    with counting_bar(console, "painting people", total) as advance:
+        paint = functools.partial(figure_pictures, size=size, backgrounds=stills, progress=advance)
+        if anew:
+            train = FigurePictures(counts[0], size, seed=2 * seed, backgrounds=stills)
+        else:
+            train = paint(counts[0], seed=2 * seed)
+        test = paint(counts[1], seed=2 * seed + 1)
         clips = scored_clips(size, CLIPS, CLIP_FRAMES, stills, lambda _: advance(CLIP_FRAMES))
     return PoseData(train, test, clips)
 
@@ -261,8 +269,9 @@ def examples_picture(network: VideoNetwork, variables: Variables, pictures: Pose
     rows, columns = EXAMPLES
     images = pictures.images[: rows * columns]
     points = find_joints(network, variables, images)
+    sides = np.array(HUMAN36M.sides)
     drawn = [
-        skeleton_overlay(enlarged(picture), ENLARGED * own, HUMAN36M.edges, sides=HUMAN36M.sides)
+        skeleton_overlay(enlarged(picture), ENLARGED * own, HUMAN36M.edges, sides=sides)
         for picture, own in zip(images, points, strict=True)
     ]
     buffer = io.BytesIO()

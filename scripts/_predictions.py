@@ -19,6 +19,7 @@ from deltajax.models import (
 )
 from deltajax.models.blazepose import SIDE
 from deltajax.models.skeletons import BLAZEPOSE, SKELETONS, Skeleton
+from deltajax.tuning import Objective
 from deltajax.video import draw_text, heatmap_overlay, mask_overlay, skeleton_overlay
 
 TOP = 5
@@ -171,6 +172,24 @@ def prediction_of(network: VideoNetwork, trained: bool) -> Prediction:
             return Heatmaps(trained, SKELETONS[network.joints])
         case _:
             return Classes()
+
+
+def prediction_objective(network: VideoNetwork) -> Objective:
+    """How far predictions are from those of the dense network: 0 if they are the same."""
+
+    def objective(outputs: Any, expected: Any) -> float:
+        prediction = prediction_of(network, trained=True)
+        prediction.add(*(jax.tree.map(flat, tree) for tree in (outputs, expected)))
+        agreement = prediction.agreement()
+        if agreement is None:
+            raise ValueError("the dense network finds nothing in these frames to compare with")
+        return agreement if prediction.metric == "keypoint_shift" else 1 - agreement
+
+    def flat(array: np.ndarray) -> np.ndarray:
+        return np.reshape(array, (-1, *array.shape[2:]))
+
+    objective.__qualname__ = prediction_of(network, trained=True).metric
+    return objective
 
 
 def _mean(shifts: np.ndarray) -> float | None:

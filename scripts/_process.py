@@ -216,5 +216,6 @@ def make_report(options: ClipOptions, chosen: SettledOptions, summary: Summary) 
         "multiplications_saved": 1 - summary.totals.multiplications_share,
         "relative_error": summary.relative_error,
         summary.prediction.metric: summary.prediction.agreement(),
+        **summary.shifts.report(),
         "active_fraction": summary.totals.active_fraction,
     }

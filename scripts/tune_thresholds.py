@@ -32,7 +32,7 @@ from _common import (
     settled,
     size_text,
 )
-from _predictions import prediction_of
+from _predictions import prediction_objective
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -188,24 +188,6 @@ def tune(
             network=chosen.model,
             record=record,
         )
-
-
-def prediction_objective(network: VideoNetwork) -> Objective:
-    """How far predictions are from those of the dense network: 0 if they are the same."""
-
-    def objective(outputs: Any, expected: Any) -> float:
-        prediction = prediction_of(network, trained=True)
-        prediction.add(*(jax.tree.map(flat, tree) for tree in (outputs, expected)))
-        agreement = prediction.agreement()
-        if agreement is None:
-            raise ValueError("the dense network finds nothing in these frames to compare with")
-        return agreement if prediction.metric == "keypoint_shift" else 1 - agreement
-
-    def flat(array: np.ndarray) -> np.ndarray:
-        return np.reshape(array, (-1, *array.shape[2:]))
-
-    objective.__qualname__ = prediction_of(network, trained=True).metric
-    return objective
 
 
 def record_of(options: Options, chosen: SettledOptions) -> dict[str, Any]:

@@ -160,6 +160,17 @@ def test_forms(inspection, tmp_path):
     Console(file=text, width=160).print(inspection.table())
     for expected in ("wide", "8×12×4", "7.6%", "1e+06", "3 frames"):
         assert expected in text.getvalue()
+    # All multiplications and bytes of the layers together, in millions.
+    sums = next(line for line in text.getvalue().splitlines() if line.split()[1:2] == ["all"])
+    dense = HEIGHT * WIDTH * (9 * 3 * 4 + 4 * 5) / 1e6
+    done = 22 / 3 * 128 / 1e6
+    moved = sum(point.bytes for point in inspection.points) / 1e6
+    cells = [cell.strip() for cell in sums.strip("│").split("│")]
+    # Of 3 x 96 pixels those of the entry and of the first convolution are sent on.
+    assert cells == [
+        "all", "", "", "", "", "", f"{(3 + 22) / 3 / (3 * 96):.1%}", "", f"{dense:.1f}",
+        f"{done:.1f}", f"{moved:.1f}", f"{contents['state_bytes'] / 1e6:.1f}",
+    ]  # fmt: skip
 
 
 def test_bad_input():

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from deltajax.metrics import intersection_over_union, keypoint_shift, top1_agreement
+from deltajax.metrics import (
+    heatmap_shift,
+    intersection_over_union,
+    keypoint_shift,
+    top1_agreement,
+)
 
 
 def test_top1_agreement():
@@ -31,7 +36,31 @@ def test_keypoint_shift():
     np.testing.assert_allclose(keypoint_shift(points, expected, valid), [3, np.nan])
 
 
+def heatmaps(*peaks: tuple[int, int, int, int, float]) -> np.ndarray:
+    """[2, 1, 8, 6, 2], zero but for pixels (frame, row, column, joint) of a value."""
+    maps = np.zeros((2, 1, 8, 6, 2))
+    for frame, row, column, joint, value in peaks:
+        maps[frame, 0, row, column, joint] = value
+    return maps
+
+
+def test_heatmap_shift():
+    # Of the second frame only the first joint is sure: the other is below 0.2.
+    expected = heatmaps((0, 2, 2, 0, 1), (0, 5, 3, 1, 1), (1, 3, 3, 0, 0.9), (1, 1, 1, 1, 0.1))
+    assert heatmap_shift(expected, expected) == 0
+    # 3 pixels of 8 and none; 3 pixels, and the unsure one, wherever it is.
+    found = heatmaps((0, 5, 2, 0, 1), (0, 5, 3, 1, 1), (1, 6, 3, 0, 0.9), (1, 6, 4, 1, 0.1))
+    assert heatmap_shift(found, expected) == pytest.approx(((3 + 0) / 2 + 3) / 2 / 8)
+    # A neighbour moves the point by a quarter of a pixel towards it.
+    found = expected + heatmaps((0, 2, 3, 0, 0.5))
+    assert heatmap_shift(found, expected) == pytest.approx((0.25 / 2 + 0) / 2 / 8)
+    assert heatmap_shift(found, expected, sure=0.95) == pytest.approx(0.25 / 2 / 8)
+    assert np.isnan(heatmap_shift(found, expected, sure=2.0))
+
+
 def test_bad_input():
+    with pytest.raises(ValueError, match=r"heatmaps have shape \(8, 6, 2\); it must be"):
+        heatmap_shift(np.zeros((8, 6, 2)), np.zeros((8, 6, 2)))
     with pytest.raises(ValueError, match=r"outputs of shapes \(2,\) and \(3,\) are compared"):
         top1_agreement(np.zeros(2), np.zeros(3))
     with pytest.raises(ValueError, match=r"valid has shape \(2,\), but there are \(3,\) points"):

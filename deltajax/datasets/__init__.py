@@ -3,7 +3,7 @@
 from .cifar100 import Cifar100, read_cifar100
 from .download import CIFAR100_URL, download_cifar100
 from .errors import DatasetError
-from .figures import FigureClip, figure_clips, figure_pictures, still_backgrounds
+from .figures import FigureClip, FigurePictures, figure_clips, figure_pictures, still_backgrounds
 from .joints import BONES, JOINT_NAMES, MIRRORED
 from .pose_pictures import PoseClips, PosePictures
 from .poses import PoseScores, pose_scores
@@ -17,6 +17,7 @@ __all__ = [
     "Cifar100",
     "DatasetError",
     "FigureClip",
+    "FigurePictures",
     "PoseClips",
     "PosePictures",
     "PoseScores",

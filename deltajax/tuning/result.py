@@ -12,6 +12,9 @@ from .search import Candidate, Found, Points, better, largest_factor
 INPUT_FACTORS = (0.03, 0.1, 0.3, 1.0, 3.0)
 """Of the input threshold, relative to that of all other layers."""
 BISECTIONS = 10
+"""Of (LOWEST, HIGHEST), to one hundredth of the factor."""
+FURTHER = (1.02, 1.05, 1.1, 1.2, 1.4, 2.0)
+"""Factors beyond the one found: an error need not grow with the thresholds."""
 
 
 class OneForAll(NamedTuple):
@@ -100,10 +103,20 @@ def conclude(
 def against(
     error: float, direction: Candidate, points: Points, evaluate: Callable[[Candidate], Trial]
 ) -> OneForAll:
-    """The thresholds in this direction that save the most at no larger an error."""
+    """The thresholds in this direction that save the most at no larger an error.
+
+    They are chosen on the very frames on which they are compared, which the tuned ones never saw.
+    """
     nothing = direction.scaled(0.0)
     best = Found(nothing, evaluate(nothing))
-    best = better(best, largest_factor(evaluate, direction, error, bisections=BISECTIONS))
+    found = largest_factor(evaluate, direction, error, bisections=BISECTIONS)
+    if found is not None:
+        best = better(best, found)
+        for factor in FURTHER:
+            further = found.candidate.scaled(factor)
+            trial = evaluate(further)
+            if trial.error <= error:
+                best = better(best, Found(further, trial))
     pairs = list(zip(best.candidate.thresholds, points.entries, strict=True))
     return OneForAll(
         max((value for value, entry in pairs if entry), default=math.nan),

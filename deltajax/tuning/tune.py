@@ -3,6 +3,7 @@
 import hashlib
 import math
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from jaxtyping import Shaped
 from ..inspection import UpdatePointMap, update_points
 from ..layers import Sparsify
 from ..layers.update_point import DELTA, THRESHOLDS
-from ..metrics import intersection_over_union, relative_error, top1_agreement
+from ..metrics import heatmap_shift, intersection_over_union, relative_error, top1_agreement
 from .evaluation import Evaluator, Objective, Trial, output_scales
 from .result import TuningResult, conclude
 from .search import Candidate, Points, expected_trials, search
@@ -24,6 +25,7 @@ OBJECTIVES: dict[str, Objective] = {
     "relative_error": relative_error,
     "top1": lambda outputs, expected: 1 - top1_agreement(outputs, expected),
     "iou": lambda outputs, expected: 1 - intersection_over_union(outputs, expected),
+    "keypoints": heatmap_shift,
 }
 
 
@@ -70,8 +72,10 @@ def tune_thresholds(
         frames: of the clip; the dense network runs over them once.
         objective: a function of incremental and dense outputs, trees of arrays [T, N, ...], that
             is 0 where they agree; or "relative_error" (‖incremental − dense‖ / ‖dense‖), "top1"
-            (the share of frames with another most probable class) or "iou" (1 − the intersection
-            over union of the pixels above 0.5).
+            (the share of frames with another most probable class), "iou" (1 − the intersection
+            over union of the pixels above 0.5) or "keypoints" (of heatmaps [T, N, h, w, K]: how far
+            those keypoints move that the dense network is sure of, as a share of the picture's
+            height, see `deltajax.metrics.heatmap_shift`).
         budget: the largest value of the objective, in its units.
         held_out: share of the frames, the last ones, that nothing is found on. They are run as a
             clip of their own.
@@ -86,9 +90,11 @@ def tune_thresholds(
         **kwargs: passed to the model.
 
     Raises:
-        ValueError: for an unknown objective, a budget that is not positive, frames too few to be
-            split, a dilation that is not odd, or a checkpoint of another tuning.
+        ValueError: for an unknown objective, or one that is no number on these frames, a budget
+            that is not positive, frames too few to be split, a dilation that is not odd, or a
+            checkpoint of another tuning.
     """
+    began = time.monotonic()
     name, objective = resolve_objective(objective)
     cut = split(len(frames), held_out)
     check(budget, dilations, passes)
@@ -107,21 +113,35 @@ def tune_thresholds(
         "digest": digest(repr(model), frames, _weights(variables)),
     }
 
-    def bench(frames: np.ndarray, log: TrialLog) -> Callable[[Candidate], Trial]:
+    def bench(frames: np.ndarray, log: TrialLog) -> Bench:
         return Bench(models, variables, frames, objective, points.names, log, kwargs)
 
+    log = TrialLog(checkpoint, subject)
+    known = len(log)
+    tuned_on, others = bench(frames[:cut], log), bench(frames[cut:], TrialLog(None, subject))
+    # Before anything is searched: an objective may be no number where nothing is to be seen.
+    kept = {"tuned_on": tuned_on.first_kept(), "held_out": others.first_kept()}
+    if not all(map(math.isfinite, kept.values())):
+        raise ValueError(f"the objective {name} is no number on these frames: {kept}")
     reporter = Reporter(progress, expected_trials(points, tuple(models), passes), budget)
-    evaluate = reporter.watching(bench(frames[:cut], TrialLog(checkpoint, subject)))
+    evaluate = reporter.watching(tuned_on)
     found = search(evaluate, points, budget, tuple(models), passes, reporter.advance)
     reporter.advance("frames held out", 0)
+    searched = {
+        "first_output_kept": kept,
+        "trials": len(log),
+        "trials_of_the_checkpoint": known,
+        "seconds": round(time.monotonic() - began, 1),
+    }
     return conclude(
         found,
         points,
         maps[0].threshold_norm,
         subject["network"],
-        bench(frames[cut:], TrialLog(None, subject)),
+        others,
         {key: subject[key] for key in ("objective", "budget", "frames", "held_out", "passes")}
-        | dict(record or {}),
+        | dict(record or {})
+        | searched,
     )
 
 
@@ -218,6 +238,15 @@ class Bench:
             trial = self._evaluator(candidate.dilation)(values)
             self._log.add(candidate, trial)
         return trial
+
+    def first_kept(self) -> float:
+        """The objective of keeping the dense output of each stream's first frame for good.
+
+        What an error is worth is seen beside this one, which costs no work at all.
+        """
+        expected = self._evaluator(next(iter(self._models))).expected
+        first = jax.tree.map(lambda array: np.broadcast_to(array[:1], array.shape), expected)
+        return float(self._objective(first, expected))
 
     def _evaluator(self, dilation: int) -> Evaluator:
         if dilation not in self._evaluators:

@@ -2,13 +2,16 @@
 
 import base64
 import csv
+import html
 import html.parser
 import io
 import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import report
@@ -147,14 +150,74 @@ def test_bad_input(arguments, message, capsys, tmp_path):
     assert not (tmp_path / "index.html").exists()
 
 
-def test_opens_in_a_browser_without_an_error(folder, tmp_path):
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("there is no Chromium on this machine")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
+def test_video_can_be_decoded(text):
+    """In the form that browsers play: H.264 with 4:2:0 chroma."""
+    (source,) = (each for each in Page(text).sources if each.startswith("data:video/mp4"))
+    data = base64.b64decode(source.partition(",")[2])
+    with av.open(io.BytesIO(data), "r") as video:
+        stream = video.streams.video[0]
+        assert stream.codec_context.name == "h264"
+        assert stream.codec_context.pix_fmt == "yuv420p"
+        frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(stream)]
+    assert len(frames) == 10
+    assert all(np.ptp(frame) > 50 for frame in frames)
+
+
+PROBE = """<script>
+const broken = [];
+const fail = (event) => broken.push(event.target.tagName ?? event.message);
+window.addEventListener("error", fail, true);
+window.addEventListener("load", () => setTimeout(() => {
+    const images = [...document.images].map((image) => image.naturalWidth);
+    const videos = [...document.querySelectorAll("video")].map((video) => [
+        video.videoWidth, video.duration, video.error ? video.error.code : 0]);
+    document.documentElement.dataset.seen = JSON.stringify({broken, images, videos});
+}, 1500));
+</script>"""
+"""What a page says of itself in an attribute, a while after it was loaded."""
+
+
+def opened(browser: str, page: Path, profile: Path) -> tuple[str, str, dict[str, list]]:
+    """The page as the browser has it in the end, what it logged, and what was loaded."""
+    probed = profile / "probed.html"
+    probed.write_text(page.read_text().replace("<head>", f"<head>{PROBE}", 1))
+    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}"]
+    more = ["--enable-logging=stderr", "--timeout=6000", "--virtual-time-budget=4000"]
     done = subprocess.run(
-        [browser, *options, "--enable-logging=stderr", "--dump-dom", str(folder / "index.html")],
+        [browser, *options, *more, "--dump-dom", str(probed)],
         capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
-    assert "Speed against error" in done.stdout
-    assert "CONSOLE" not in done.stderr
+    seen = re.search(r'data-seen="([^"]*)"', done.stdout)
+    assert seen, "the page did not come to its end"
+    return done.stdout, done.stderr, json.loads(html.unescape(seen[1]))
+
+
+@pytest.fixture
+def browser() -> str:
+    found = shutil.which("chromium") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("there is no Chromium on this machine")
+    return found
+
+
+def test_opens_in_a_browser_without_an_error(browser, folder, tmp_path):
+    dom, log, seen = opened(browser, folder / "index.html", tmp_path)
+    assert "Speed against error" in dom
+    assert "CONSOLE" not in log
+    assert seen["broken"] == []
+    assert len(seen["images"]) >= 5
+    assert min(seen["images"]) > 0
+    ((width, duration, error),) = seen["videos"]
+    assert (width > 0, duration > 0, error) == (True, True, 0)
+
+
+def test_the_browser_notices_what_is_broken(browser, folder, tmp_path):
+    """A video that is none, a picture that is not there: the test above would fail."""
+    page = tmp_path / "broken.html"
+    text = (folder / "index.html").read_text()
+    text = re.sub(r"data:video/mp4;base64,.{100}", "data:video/mp4;base64," + "A" * 100, text)
+    page.write_text(re.sub(r'src="data:image/png[^"]*"', 'src="nowhere.png"', text, count=1))
+    _, _, seen = opened(browser, page, tmp_path)
+    assert sorted(seen["broken"]) == ["IMG", "VIDEO"]
+    assert 0 in seen["images"]
+    assert seen["videos"][0][2] > 0

@@ -9,6 +9,7 @@ from _overlay import overlay
 from _predictions import Classes, Heatmaps, Landmarks, Segmentation
 
 from deltajax.models import BodyPose
+from deltajax.models.skeletons import COCO, HUMAN36M
 from deltajax.video import OverlayWriter, ProceduralClip
 
 SMALL = ["--model", "simple_cnn", "--size", "64x96", "--batch-frames", "8"]
@@ -91,8 +92,12 @@ def body_pose(rng: np.random.Generator) -> BodyPose:
 PREDICTIONS = {
     "classes": (Classes(), lambda rng: rng.normal(size=(2, 7))),
     "classes of ImageNet": (Classes(), lambda rng: rng.normal(size=(2, 1000))),
-    "heatmaps": (Heatmaps(trained=False), lambda rng: rng.uniform(size=(2, 16, 24, 17))),
-    "skeleton": (Heatmaps(trained=True), lambda rng: rng.uniform(size=(2, 16, 24, 17))),
+    "heatmaps": (Heatmaps(False, COCO), lambda rng: rng.uniform(size=(2, 16, 24, 17))),
+    "skeleton": (Heatmaps(True, COCO), lambda rng: rng.uniform(size=(2, 16, 24, 17))),
+    "another skeleton": (
+        Heatmaps(True, HUMAN36M),
+        lambda rng: rng.uniform(size=(2, 16, 24, 17)),
+    ),
     "mask": (Segmentation(), lambda rng: rng.uniform(size=(2, 64, 96, 1))),
     "landmarks": (Landmarks(), body_pose),
 }

@@ -1,16 +1,24 @@
 """scripts/tune_thresholds.py: its files, what the other scripts do with them, its errors."""
 
+import io
 import json
 from types import SimpleNamespace
+from typing import Any
+from unittest import mock
 
 import benchmark
 import numpy as np
 import pytest
 import run_video
 import tune_thresholds
+from _common import NetworkOptions, make_network, make_variables, read_clip
 from matplotlib import image
+from rich.console import Console
+from rich.progress import Progress
 
 import deltajax as dj
+from deltajax.metrics import heatmap_shift
+from deltajax.models import BlazePose, BodyPose, PoseResNet, SelfieSegmentation
 
 SMALL = ["--model", "simple_cnn", "--size", "32x48"]
 
@@ -112,12 +120,87 @@ def test_bad_thresholds_of_run_video(arguments, message, capsys, tmp_path, monke
     assert message in " ".join(capsys.readouterr().err.split())
 
 
-def test_objective_of_predictions():
-    """1 − agreement for classes and masks, the shift itself for keypoints."""
-    network = SimpleNamespace()
-    objective = tune_thresholds.prediction_objective(network)  # pyright: ignore
-    expected = np.eye(4, dtype=np.float32)[None].swapaxes(0, 1)
+def test_objective_of_classes():
+    """The share of frames with another one."""
+    network: Any = SimpleNamespace()
+    objective = tune_thresholds.prediction_objective(network)
+    expected = np.eye(4, dtype=np.float32)[:, None]
     outputs = expected.copy()
     outputs[0, 0] = (0, 1, 0, 0)
     assert objective(expected, expected) == 0
     assert objective(outputs, expected) == 0.25
+
+
+def test_objective_of_masks():
+    """1 − intersection over union of both frames together."""
+    objective = tune_thresholds.prediction_objective(SelfieSegmentation())
+    expected = np.zeros((2, 1, 4, 4, 1), np.float32)
+    expected[:, 0, 0, :3] = 0.9
+    outputs = expected.copy()
+    outputs[0, 0, 0, 0] = 0.4
+    outputs[1, 0, 3, 3] = 0.6
+    assert objective(expected, expected) == 0
+    assert objective(outputs, expected) == pytest.approx(1 - 5 / 7)
+
+
+def test_objective_of_heatmaps():
+    """As the library's "keypoints": one of 17 joints moves by 3 of 12 pixels in one frame of 2."""
+    objective = tune_thresholds.prediction_objective(PoseResNet())
+    expected = np.zeros((2, 1, 12, 8, 17), np.float32)
+    expected[:, 0, 4, 5] = 1
+    outputs = expected.copy()
+    outputs[0, 0, 4, 5, 2] = 0
+    outputs[0, 0, 7, 5, 2] = 1
+    assert objective(expected, expected) == 0
+    assert objective(outputs, expected) == pytest.approx(3 / 12 / 17 / 2)
+    assert heatmap_shift(outputs, expected) == pytest.approx(3 / 12 / 17 / 2)
+    with pytest.raises(ValueError, match="finds nothing in these frames to compare with"):
+        objective(outputs, 0 * expected)
+
+
+def test_objective_of_landmarks():
+    """All 33 move by a tenth of the box in one of two frames with a person, in one without one."""
+    objective = tune_thresholds.prediction_objective(BlazePose())
+    expected = BodyPose(
+        landmarks=np.zeros((3, 1, 39, 5), np.float32),
+        presence=np.array([[0.9], [0.8], [0.1]], np.float32),
+        segmentation=np.zeros((3, 1, 2, 2, 1), np.float32),
+        world_landmarks=np.zeros((3, 1, 39, 3), np.float32),
+        heatmaps=np.zeros((3, 1, 2, 2, 39), np.float32),
+    )
+    landmarks = expected.landmarks.copy()
+    landmarks[1:, 0, :33, 1] = 25.6
+    outputs = expected.replace(landmarks=landmarks)
+    assert objective(expected, expected) == 0
+    assert objective(outputs, expected) == pytest.approx(0.1 / 2)
+
+
+def test_the_bar_advances(tuned, tmp_path):
+    """A bar on a terminal: what is being done, how far it is, and the least work so far."""
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=True, width=120, highlight=False)
+    options = tune_thresholds.Options(
+        network=NetworkOptions(model="simple_cnn"), size=(32, 48), frames=8, passes=1,
+        dilations=(1,), budget=0.05,
+    )  # fmt: skip
+    chosen = tune_thresholds.check(options)
+    frames = read_clip(None, options.size, options.frames, 1, 0)
+    network = make_network(chosen)
+    variables = make_variables(chosen, network, frames)
+    trials = tmp_path / "trials.jsonl"
+    seen = []
+    update = Progress.update
+
+    def watched(bar, task, **fields):
+        update(bar, task, **fields)
+        seen.append((bar.tasks[0].completed, bar.tasks[0].total, fields["description"]))
+
+    with mock.patch.object(Progress, "update", watched):
+        tune_thresholds.tune(options, chosen, network, variables, frames, trials, {}, console)
+    done = [completed for completed, _, _ in seen]
+    assert done == sorted(done)
+    assert 0 < done[0] < done[-1] <= seen[-1][1]
+    assert seen[0][2] == "one factor for all"
+    assert any(stage.startswith("pass 1 of 1: conv1") for _, _, stage in seen)
+    assert seen[-1][2] == "frames held out"
+    assert "multiplications" in text.getvalue()

@@ -99,7 +99,7 @@ def test_a_schedule_is_followed():
 def test_refusals():
     with pytest.raises(ValueError, match="no schedule 'linear'; known are constant, steps, cosine"):
         make_schedule("linear", 1e-3, 10)
-    with pytest.raises(ValueError, match="learning_rate is -1.0 and steps is 10"):
+    with pytest.raises(ValueError, match=r"learning_rate is -1\.0 and steps is 10"):
         make_schedule("steps", -1.0, 10)
     with pytest.raises(ValueError, match="steps is 0"):
         make_schedule("steps", 1e-3, 0)

@@ -81,6 +81,39 @@ def test_what_saves_nothing_gets_little():
     assert thresholds["narrow"] < 0.6 * thresholds["wide"]
 
 
+def test_directions_of_many_thresholds():
+    names = ("entry", "a/wide", "a/narrow", "b/wide", "b/narrow")
+    points = Points(names, (True, False, False, False, False), (1.0,) * 5)
+    assert points.together() == {
+        "depth": (-1, -0.5, 0, 0.5, 1),
+        "both ends": (-1, 0, 1, 0, -1),
+        "all wide": (0, 1, 0, 1, 0),
+        "all narrow": (0, 0, 1, 0, 1),
+    }
+    assert points.only(3) == (0, 0, 0, 1, 0)
+    assert Candidate(1, (1.0, 2.0, 3.0, 4.0, 5.0)).moved(points.together()["depth"], 4.0) == (
+        Candidate(1, (0.25, 1.0, 3.0, 8.0, 20.0))
+    )
+
+
+def test_thresholds_that_save_only_together():
+    """Of one kind all have to be high; none of them saves anything by itself."""
+    names = tuple(f"block{index}/{kind}" for index in range(4) for kind in ("wide", "narrow"))
+    points = Points(names, (False,) * 8, (1.0,) * 8)
+
+    def evaluate(candidate: Candidate) -> Trial:
+        thresholds = np.array(candidate.thresholds)
+        error = math.sqrt(float(np.sum(thresholds**2)))
+        return Trial(error, float(1 / (1 + 30 * thresholds[::2].min())))
+
+    found = search(evaluate, points, BUDGET, (1,), 4, lambda stage, count: None)
+    # The whole budget for the four of them.
+    assert found.trial.work <= 1.03 / (1 + 30 * BUDGET / 2)
+    alike = largest_factor(evaluate, points.alike(1), BUDGET)
+    assert alike is not None
+    assert found.trial.work < 0.83 * alike.trial.work
+
+
 def test_the_dilation_that_is_best():
     assert run(Network(best_dilation=3), dilations=(1, 3, 7)).candidate.dilation == 3
     assert run(Network(best_dilation=1), dilations=(1, 3, 7)).candidate.dilation == 1

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from flax import linen as nn
 
 import deltajax as dj
+from deltajax.metrics import heatmap_shift
 from deltajax.models import SimpleCNN
 from deltajax.statistics import read_statistics, total
 from deltajax.tuning import Trial, tune_thresholds
@@ -62,6 +64,19 @@ def test_the_numbers_are_those_of_the_thresholds(tuned, tmp_path):
     assert loaded.found["one_threshold"]["trial"] == result.one.trial._asdict()
 
 
+def test_how_they_were_found(tuned):
+    """The error of keeping the first outputs stands beside that of the thresholds."""
+    result, trials, _ = tuned
+    found = result.thresholds.found
+    frames = clip()[12:]
+    dense = np.asarray(dense_frames(MODEL, random_variables(MODEL, frames[0]), frames))
+    first = np.broadcast_to(dense[:1], dense.shape)
+    assert found["first_output_kept"]["held_out"] == pytest.approx(relative_error(first, dense))
+    assert found["trials"] == trials.count("\n") - 1
+    assert found["trials_of_the_checkpoint"] == 0
+    assert 0 < found["seconds"] < 600
+
+
 def test_within_the_budget_and_better_than_one_for_all(tuned):
     result, _, _ = tuned
     assert 0 < result.tuned_on.error <= BUDGET
@@ -106,6 +121,8 @@ def test_killed_and_resumed_without_loss(tuned, tmp_path):
     assert candidates(path.read_text()) == candidates(trials)
     assert result.thresholds.values == expected.thresholds.values
     assert result.held_out == pytest.approx(expected.held_out)
+    found = result.thresholds.found
+    assert 8 <= found["trials_of_the_checkpoint"] + 1 <= lines(path) - 1 == found["trials"]
 
 
 def lines(path: Path) -> int:
@@ -135,16 +152,39 @@ def test_a_callable_objective_on_a_tree_of_outputs(tuned):
     assert result.thresholds.network == "Tree"
 
 
+class Maps(nn.Module):
+    """Heatmaps of two joints."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = dj.Sparsify(mean=(0.5,) * 3, std=(0.25,) * 3, name="sparsify")(x)
+        return dj.Densify()(dj.Conv(2, (5, 5), name="maps")(x))
+
+
+def test_heatmaps():
+    """The error that is told is that of the keypoints, as the metric has it."""
+    frames = clip()[:9]
+    variables = random_variables(Maps(), frames[0])
+    result = tune_thresholds(Maps(), variables, frames, "keypoints", 0.02, passes=0)
+    assert result.thresholds.found["objective"] == "keypoints"
+    assert 0 < result.tuned_on.error <= 0.02
+    collection = result.thresholds.collection(Maps(), variables, frames[0])
+    outputs, _ = dj.scan_frames(Maps(), {**variables, "thresholds": collection}, frames[:6])
+    error = heatmap_shift(outputs, dense_frames(Maps(), variables, frames[:6]))
+    assert result.tuned_on.error == pytest.approx(error)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"objective": "accuracy"}, "objective is 'accuracy'.*relative_error, top1, iou"),
+        ({"objective": "accuracy"}, "objective is 'accuracy'.*top1, iou, keypoints"),
         ({"budget": 0.0}, r"budget is 0\.0; it must be positive"),
         ({"budget": float("nan")}, "budget is nan"),
         ({"held_out": 1.0}, r"held_out is 1\.0; it must be a share"),
         ({"held_out": 0.05}, "18 frames are too few: .*17 are left to tune on and 1 to report on"),
         ({"dilations": (1, 4)}, r"dilations are \[4\]; they must be odd"),
         ({"passes": -1}, "passes is -1"),
+        ({"objective": lambda *_: np.nan}, "the objective .* is no number on these frames"),
     ],
 )
 def test_bad_input(options, message):

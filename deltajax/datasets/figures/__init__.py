@@ -5,13 +5,14 @@ Everything is a function of a key, written in JAX: pictures are painted on the d
 
 from ..joints import JOINT_NAMES
 from .clip import FigureClip, figure_clips
-from .pictures import figure_pictures, sample_pictures
+from .pictures import FigurePictures, figure_pictures, sample_pictures
 from .scene import Joints, Scene, joints_at, picture_at, sample_scene
 from .stills import still_backgrounds
 
 __all__ = [
     "JOINT_NAMES",
     "FigureClip",
+    "FigurePictures",
     "Joints",
     "Scene",
     "figure_clips",

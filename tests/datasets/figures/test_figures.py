@@ -8,6 +8,7 @@ import pytest
 from deltajax.datasets.figures import (
     JOINT_NAMES,
     FigureClip,
+    FigurePictures,
     figure_clips,
     figure_pictures,
     sample_scene,
@@ -141,6 +142,10 @@ def test_pictures():
     np.testing.assert_array_equal(batch["points"], pictures.points[[4, 1]])
     np.testing.assert_array_equal(batch["counts"], pictures.counts[[4, 1]])
     assert len(pictures.first(3)) == 3
+    anew = FigurePictures(40, SIZE, seed=3, backgrounds=stills, tall=(0.3, 0.4))
+    assert (len(anew), anew.source) == (40, pictures.source)
+    for name, array in anew.batch(np.arange(100)).items():
+        np.testing.assert_array_equal(array[:40], pictures.batch(np.arange(40))[name])
     # A picture is a function of its number: of more there are the same first ones.
     fewer = figure_pictures(2, SIZE, seed=3, backgrounds=stills, tall=(0.3, 0.4))
     np.testing.assert_array_equal(fewer.images, pictures.images[:2])

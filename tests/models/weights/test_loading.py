@@ -87,6 +87,28 @@ def test_a_new_head(resnet18):
     load_weights(network, backbone, new_head=jax.random.key(0))
 
 
+@pytest.mark.parametrize(
+    ("name", "network", "last"),
+    [
+        ("pose_resnet50", PoseResNet(depth=50, num_joints=5), 256),
+        ("pose_hrnet_w32", PoseHRNet(width=32, num_joints=5), 32),
+    ],
+)
+def test_a_new_head_of_heatmaps(name, network, last):
+    """Five joints in place of seventeen; all but the last convolution is that of the weights."""
+    weights = weights_of(name)
+    with pytest.raises(WeightsError, match=rf"final_layer\.weight is \(17, {last}, 1, 1\), it"):
+        load_weights(network, weights)
+    loaded: Any = load_weights(network, weights, new_head=jax.random.key(0))
+    whole: Any = load_weights(network.clone(num_joints=17), weights)
+    assert loaded["params"]["head"]["kernel"].shape == (1, 1, last, 5)
+    assert loaded["params"]["head"]["bias"].shape == (5,)
+    assert jnp.std(loaded["params"]["head"]["kernel"]) > 1e-4
+    for variables in (loaded, whole):
+        del variables["params"]["head"]
+    assert jax.tree.all(jax.tree.map(np.array_equal, loaded, whole))
+
+
 def test_folded_while_loading(resnet18):
     frame = jnp.asarray(references.frame())
     network = ResNet(depth=18)
