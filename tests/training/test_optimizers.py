@@ -72,13 +72,14 @@ def test_other_hyperparameters_compile_nothing():
 
 
 def test_schedules():
-    constant = make_schedule("constant", 0.5, 140)
-    assert [float(constant(step)) for step in (0, 139)] == [0.5, 0.5]
-    steps = make_schedule("steps", 0.5, 140)
-    found = [float(steps(step)) for step in (0, 89, 90, 119, 120, 139)]
+    def rates(name: str, *steps: int) -> np.ndarray:
+        schedule = make_schedule(name, 0.5, 140)
+        return np.array([np.asarray(schedule(step)) for step in steps])
+
+    np.testing.assert_array_equal(rates("constant", 0, 139), 0.5)
+    found = rates("steps", 0, 89, 90, 119, 120, 139)
     np.testing.assert_allclose(found, [0.5, 0.5, 0.05, 0.05, 0.005, 0.005], rtol=1e-6)
-    cosine = make_schedule("cosine", 0.5, 140)
-    np.testing.assert_allclose([cosine(0), cosine(70), cosine(140)], [0.5, 0.25, 0], atol=1e-6)
+    np.testing.assert_allclose(rates("cosine", 0, 70, 140), [0.5, 0.25, 0], atol=1e-6)
 
 
 def test_a_schedule_is_followed():
