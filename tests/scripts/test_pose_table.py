@@ -45,7 +45,8 @@ def test_rows(report):
     # Random weights find nothing; but without thresholds they find the same as the dense network.
     assert zero["mean_error_pixels"] == pytest.approx(dense["mean_error_pixels"], rel=1e-3)
     assert dense["multiplications_share"] == 1
-    assert 0 < tuned["multiplications_share"] <= zero["multiplications_share"] < 1
+    # The sensor's noise changes every pixel: without thresholds nothing is saved.
+    assert 0 < tuned["multiplications_share"] <= zero["multiplications_share"] <= 1
     assert network["multiplications"] > 1e7
     for row in network["rows"]:
         assert row["milliseconds"].keys() == {"1", "2"}
@@ -79,7 +80,7 @@ def test_thresholds_that_were_found_are_kept(report):
         (["--batches", "0"], "--clips and --batches must be at least 1"),
         (["--batches", "9"], "--batches up to 9 need as many --clips, not 8"),
         (["--frames", "3"], "--frames is 3; at least 7 are needed"),
-        ([*SMALL, "--networks", "pose_resnet18=nothing.pth", "--thresholds", "a"], "nothing.pth"),
+        ([*SMALL, "--thresholds", "nothing.json"], "No such file or directory: 'nothing.json'"),
         ([*SMALL, "--networks", "resnet9"], "resnet9"),
     ],
 )
