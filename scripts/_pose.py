@@ -2,7 +2,7 @@
 
 import functools
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -98,7 +98,7 @@ def read_pose_data(
         anew: see `figures`.
         backgrounds: of figures.
         protocol: of Human3.6M.
-        every: of its frames, how many are passed over for one that is taken.
+        every: which of its frames are taken.
         cache: folder for its pictures.
         console: for the progress, and for what is missing or mislabelled.
     """
@@ -146,7 +146,15 @@ def figures(
         else:
             train = paint(counts[0], seed=2 * seed)
         test = paint(counts[1], seed=2 * seed + 1)
-        clips = scored_clips(size, CLIPS, CLIP_FRAMES, stills, lambda _: advance(CLIP_FRAMES))
+        clips = figure_clips(
+            CLIPS,
+            CLIP_FRAMES,
+            clip_size(size),
+            seed=CLIP_SEED,
+            backgrounds=stills,
+            tall=CLIP_TALL,
+            progress=lambda count: advance(count * CLIP_FRAMES),
+        )
     return PoseData(train, test, clips)
 
 
@@ -160,35 +168,6 @@ def clip_size(size: tuple[int, int]) -> tuple[int, int]:
     """Of clips beside pictures of a size: multiples of 32."""
     height, width = (32 * round(f * side / 32) for f, side in zip(CLIP_FACTORS, size, strict=True))
     return height, width
-
-
-def scored_clips(
-    size: tuple[int, int],
-    count: int,
-    num_frames: int,
-    stills: np.ndarray,
-    progress: Callable[[int], None],
-    seed: int = CLIP_SEED,
-) -> PoseClips:
-    """Clips of people who are in no picture that is learnt from.
-
-    Args:
-        size: (H, W) of those pictures.
-        count: of clips.
-        num_frames: of each.
-        stills: backgrounds, of which parts are taken.
-        progress: called with 1 after each clip.
-        seed: of the first clip.
-    """
-    return figure_clips(
-        count,
-        num_frames,
-        clip_size(size),
-        seed=seed,
-        backgrounds=stills,
-        tall=CLIP_TALL,
-        progress=progress,
-    )
 
 
 def find_joints(network: VideoNetwork, variables: Variables, images: np.ndarray) -> np.ndarray:
