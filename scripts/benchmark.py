@@ -15,14 +15,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import jax
 import tyro
 from _common import (
     Dtype,
     NetworkName,
+    Roi,
     Sizes,
     UpdateOptions,
     command_line,
+    frames_of_a_call,
     network_options,
     read_clip,
     write_json,
@@ -40,14 +41,16 @@ DEFAULT_UPDATE = UpdateOptions()
 class Options:
     """Times networks on a clip, dense and incremental, in one process and in turns.
 
-    Weights are random. Without a clip, a procedural one is used: walking figures before a fixed
-    background, with sensor noise.
+    Weights are random if none are given. Without a clip, a procedural one is used: walking figures
+    before a fixed background, with sensor noise.
 
     Attributes:
         model: networks to run.
         dtype: of the computation.
         update: What makes a network cheap, and its weights.
         clip: video file.
+        roi: region of interest, the only part of the picture that is looked at: its left and its
+            top edge, its width and its height, in pixels of the clip.
         size: to which frames are scaled; "own" is the clip's own size.
         streams: independent streams. Stream n is the clip from frame 10 n on, or a procedural clip
             of its own.
@@ -65,6 +68,7 @@ class Options:
     dtype: tuple[Dtype, ...] = ("float32",)
     update: Annotated[UpdateOptions, tyro.conf.OmitArgPrefixes] = DEFAULT_UPDATE
     clip: Path | None = None
+    roi: Roi = None
     size: Sizes = (None,)
     streams: tuple[int, ...] = (1,)
     frames: int = 30
@@ -83,7 +87,7 @@ class Options:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the benchmark; returns the exit status."""
     options = tyro.cli(Options, args=arguments, description=__doc__)
-    command = {"command": command_line("benchmark.py", arguments)}
+    command = {"command": command_line("benchmark.py", arguments), "roi": options.roi}
     console = Console()
     finished = []
     try:
@@ -106,13 +110,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def reports(options: Options, console: Console) -> Iterator[dict[str, Any]]:
     """Measures one case after the other."""
-    frames_per_call = options.frames_per_call
-    if frames_per_call is None:
-        frames_per_call = 1 if jax.default_backend() == "cpu" else 10
+    frames_per_call = frames_of_a_call(options.frames_per_call)
     check(options, frames_per_call)
     num_frames = 1 + options.num_warmup + options.frames
     for size, streams in itertools.product(options.size, options.streams):
-        frames = read_clip(options.clip, size, num_frames, streams, options.update.seed)
+        seed = options.update.seed
+        frames = read_clip(options.clip, size, num_frames, streams, seed, options.roi)
         for model, dtype in itertools.product(options.model, options.dtype):
             case = Case(
                 network=network_options(options.update, model, dtype),

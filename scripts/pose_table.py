@@ -28,6 +28,7 @@ from _common import (
     Variables,
     command_line,
     device_name,
+    frames_of_a_call,
     make_network,
     make_variables,
     network_options,
@@ -133,15 +134,9 @@ def check(options: Options) -> None:
         raise ValueError(
             f"--batches up to {max(options.batches)} need as many --clips, not {options.clips}"
         )
-    least = 1 + WARMUP + frames_per_call(options)
+    least = 1 + WARMUP + frames_of_a_call(options.frames_per_call)
     if options.frames < least:
         raise ValueError(f"--frames is {options.frames}; at least {least} are needed")
-
-
-def frames_per_call(options: Options) -> int:
-    if options.frames_per_call is not None:
-        return options.frames_per_call
-    return 1 if jax.default_backend() == "cpu" else 10
 
 
 def run(options: Options, command: str, console: Console) -> dict[str, Any]:
@@ -155,7 +150,7 @@ def run(options: Options, command: str, console: Console) -> dict[str, Any]:
         "frames": options.frames,
         "size": size_text(options.size),
         "dtype": options.dtype,
-        "frames_per_call": frames_per_call(options),
+        "frames_per_call": frames_of_a_call(options.frames_per_call),
         "networks": [],
     }
     for number, name in enumerate(options.networks):
@@ -239,7 +234,7 @@ def find_thresholds(options: Options, model: str, weights: str, console: Console
             options.budget,
             network=model,
             progress=lambda now: bar.update(task, completed=now.done, total=now.total),
-            record={"clips": clips.source, "weights": weights, "size": size_text(options.size)},
+            record={"clip": clips.source, "weights": weights, "size": size_text(options.size)},
         )
     folder = options.json.parent if options.json else Path("out")
     path = folder / f"{model}_thresholds.json"
@@ -317,7 +312,7 @@ def timings(
         frames: [T, N, H, W, 3].
         console: for the progress.
     """
-    count = frames_per_call(options)
+    count = frames_of_a_call(options.frames_per_call)
     streams = frames.shape[1]
     with console.status(f"compiling for {streams} streams"):
         stopwatch = Stopwatch(network, scaled(1.0), frames[0], count)

@@ -117,7 +117,8 @@ def fit(
         run = _Run(log, per_epoch, epochs, progress)
         for step in range(first, epochs * per_epoch):
             epoch, place = divmod(step, per_epoch)
-            order = np.random.default_rng((trainer.seed, epoch)).permutation(len(train))
+            if step == first or place == 0:
+                order = np.random.default_rng((trainer.seed, epoch)).permutation(len(train))
             numbers = order[place * batch_size : (place + 1) * batch_size]
             state, metrics = trainer.step(state, train.batch(numbers))
             last = place + 1 == per_epoch

@@ -82,22 +82,6 @@ def test_full_size(case, norm):
         check(case, "triton", norm, "bfloat16", tolerance=BFLOAT16, kinds=kinds, agreement=5e-3)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "pose_resnet18", "simple_cnn"])
-def test_networks_at_threshold_zero_are_dense(name, real_frames):
-    """Fifty frames in exact float32, and 500 of the smallest."""
-    frames = np.tile(real_frames, (10 if name == "simple_cnn" else 1, 1, 1, 1, 1))
-    model = create(name)
-    variables = dict(model.init(jax.random.key(0), frames[0]))
-    variables.pop("delta")
-    with jax.default_matmul_precision("highest"):
-        outputs, _ = dj.scan_frames(model, variables, frames)
-        dense = jax.jit(lambda frames: jax.lax.map(lambda x: model.apply(variables, x), frames))
-        expected = np.asarray(dense(frames))
-    outputs = np.asarray(outputs)
-    assert relative_error(outputs, expected) <= 1e-4
-    assert relative_error(outputs[-5:], expected[-5:]) <= 1e-4
-
-
 @pytest.fixture(scope="module", params=["float32", "bfloat16"])
 def compiled_loop(request) -> tuple[str, set[int], int, int]:
     """The text of ResNet-50's loop over frames, the maps' sizes, and bytes of state and rest."""
