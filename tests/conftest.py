@@ -1,6 +1,6 @@
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -70,4 +70,11 @@ def shallow_resnets():
     """Depths 10 and 17, of which all takes less long to compile: every kind of block, once."""
     depths = {10: (resnet.BasicBlock, (1, 1, 1, 1)), 17: (resnet.Bottleneck, (2, 1, 1, 1))}
     with mock.patch.dict(resnet.BLOCKS, depths):
+        yield
+
+
+@pytest.fixture
+def exact_products() -> Iterator[None]:
+    """Products of float32 as float32, not as TF32, also in Triton's kernels."""
+    with jax.default_matmul_precision("highest"):
         yield

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from .arguments import INT32_LIMIT, Affine, Window, other_strides
 from .configuration import MIN_STEPS, ConvolutionConfig
@@ -118,6 +119,8 @@ def convolve(
     pairs = words and (config.team == 1 or config.listed)
     run = _run(kernel, window, groups, in_width, pairs, config)
     weights, taps, tap_length = _packed(kernel, groups, run, config)
+    if precision == "tf32" and weights.dtype == jnp.float32:
+        weights = _nearest_tf32(weights)
     pack = run.pack if run else 1
     block_m, block_n = config.block_m // pack, config.block_n * pack
     blocks = weights.shape[0] // block_n
@@ -358,6 +361,13 @@ def _run(
     ):
         return _Run(config.block_k, 2 * stride, lead + shift, 2, shift)
     return _Run(columns * channels, stride, lead)
+
+
+def _nearest_tf32(weights: jax.Array) -> jax.Array:
+    """float32 as the nearest numbers of TF32: see `device.nearest_tf32`."""
+    bits = lax.bitcast_convert_type(weights, jnp.int32)
+    nearest = lax.bitcast_convert_type((bits + 0x1000) & -0x2000, jnp.float32)
+    return jnp.where(jnp.isnan(weights), weights, nearest)
 
 
 def _packed(

@@ -22,6 +22,7 @@ from .device import (
     exceeded,
     exceeding,
     lattice_pixel,
+    nearest_tf32,
     other_block,
     scaled,
     split_pixel,
@@ -152,6 +153,7 @@ def _computed(
     OTHER: tl.constexpr,
     POINTWISE: tl.constexpr,
     NORM: tl.constexpr,
+    PRECISION: tl.constexpr,
     WIDE: tl.constexpr,
 ):
     """Applies the tail to sums [pixels, channels], and compares with the map.
@@ -199,6 +201,9 @@ def _computed(
         sums = POINTWISE(sums, further)
     elif POINTWISE is not None:
         sums = POINTWISE(sums)
+    if PRECISION == "tf32":
+        # For the convolutions that will read it.
+        sums = nearest_tf32(sums)
     new = sums.to(value.dtype.element_ty)
     change = new.to(tl.float32) - old.to(tl.float32)
     return new, address, exceeding(change, tau, both, NORM), out_pixel
@@ -569,6 +574,7 @@ def convolution_kernel(
                 OTHER,
                 POINTWISE,
                 NORM,
+                PRECISION,
                 WIDE,
             )
             _commit(
@@ -697,6 +703,7 @@ def convolution_kernel(
                         OTHER,
                         POINTWISE,
                         NORM,
+                        PRECISION,
                         WIDE,
                     )
                     so_far += parts
@@ -799,6 +806,7 @@ def convolution_kernel(
                         OTHER,
                         POINTWISE,
                         NORM,
+                        PRECISION,
                         WIDE,
                     )
                     _commit(

@@ -79,6 +79,19 @@ def unknown(number, COMPILED: tl.constexpr):
 
 
 @triton.jit
+def nearest_tf32(block):
+    """float32 as the nearest numbers of TF32, away from zero if there are two; NaN stays NaN.
+
+    Tensor cores cut the last 13 bits of their operands off. Each product then is a little too
+    small, all of them in the same direction: 2 % after the 53 convolutions of a ResNet-50. What has
+    been rounded before loses nothing to them.
+    """
+    bits = block.to(tl.int32, bitcast=True)
+    nearest = ((bits + 0x1000) & -0x2000).to(tl.float32, bitcast=True)
+    return tl.where(block == block, nearest, block)
+
+
+@triton.jit
 def scaled(
     block,
     scale,

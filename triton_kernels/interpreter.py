@@ -14,6 +14,7 @@ import ml_dtypes
 import numpy as np
 import triton.language as tl
 from triton import knobs
+from triton._C.libtriton import ir
 from triton.runtime import interpreter
 
 TRITON_TYPES = {
@@ -57,9 +58,10 @@ def interpret(
     May be called from several threads and from JAX callbacks; the calls run one at a time.
     Integers wrap and floats overflow silently, as on a GPU.
 
-    Two things differ from a GPU: tl.dot of float32 rounds as float32 whatever the
-    input_precision, and a reduction, scan or atomic of bfloat16 is wrong (Triton's interpreter
-    takes the bits for integers; cast to float32 first). Inline assembly and libdevice do not run.
+    As tensor cores do, tl.dot with input_precision="tf32" cuts the last 13 bits of float32 off.
+    Two things differ from a GPU: it rounds sums as float32 whatever the input_precision, and a
+    reduction, scan or atomic of bfloat16 is wrong (Triton's interpreter takes the bits for
+    integers; cast to float32 first). Inline assembly and libdevice do not run.
 
     Args:
       kernel: A @triton.jit function, decorated with TRITON_INTERPRET=1.
@@ -150,6 +152,8 @@ class _Builder(interpreter.InterpreterBuilder):
 
     def create_dot(self, a, b, d, input_precision, max_num_imprecise_acc):
         a, b = self._widened(a), self._widened(b)
+        if input_precision == ir.INPUT_PRECISION.TF32:
+            a, b = _cut_to_tf32(a), _cut_to_tf32(b)
         return super().create_dot(a, b, d, input_precision, max_num_imprecise_acc)
 
     def create_masked_load(self, ptrs, mask, *options):
@@ -181,6 +185,13 @@ class _Builder(interpreter.InterpreterBuilder):
                 f"{outside.sum()} of {outside.size} elements lie outside the kernel's arrays, "
                 f"or in read-only ones, in program {self.grid_idx}"
             )
+
+
+def _cut_to_tf32(handle):
+    if handle.dtype.scalar != tl.float32:
+        return handle
+    cut = (handle.data.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
+    return interpreter.TensorHandle(cut, handle.dtype)
 
 
 @contextmanager

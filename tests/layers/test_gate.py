@@ -46,6 +46,7 @@ def frames() -> np.ndarray:
     return frames
 
 
+@pytest.mark.usefixtures("exact_products")
 @pytest.mark.parametrize("implementation", ["dense", "xla", "triton"])
 def test_at_threshold_zero_it_is_dense(variables, frames, implementation):
     outputs, _ = dj.scan_frames(Gated(implementation=implementation), variables, frames)

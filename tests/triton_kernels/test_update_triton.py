@@ -67,6 +67,7 @@ def frames_of(seed: int = 0) -> np.ndarray:
     return frames
 
 
+@pytest.mark.usefixtures("exact_products")
 @pytest.mark.parametrize("dilation", [1, 3])
 def test_a_network_at_threshold_zero_is_dense(dilation):
     model, frames = Network(dilation=dilation), frames_of()
@@ -76,6 +77,7 @@ def test_a_network_at_threshold_zero_is_dense(dilation):
     assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(delta))
 
 
+@pytest.mark.usefixtures("exact_products")
 def test_masks_and_maps_are_those_of_the_specification():
     frames = frames_of(1)
     present = np.array([[1, 1], [0, 1], [1, 0], [0, 0], [1, 1]], bool)
@@ -333,6 +335,33 @@ def test_precision(precision, word):
     assert update_triton._precision(precision) == word
     with jax.default_matmul_precision("float32"):
         assert update_triton._precision(None) == "tf32x3"
+
+
+def test_tf32_rounds_and_does_not_cut():
+    """Two convolutions, one behind the other: cut operands would make all numbers too small."""
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.integers(32, 96, (1, 6, 8, 16)) / 64, jnp.float32)  # exact in TF32
+    kernels = [jnp.asarray(rng.uniform(0.5, 1.5, (3, 3, 16, 16)) / 144, jnp.float32)] * 3
+    everywhere = jnp.ones((1, 6, 8), bool)
+
+    def run(implementation: Any) -> np.ndarray:
+        value = x
+        for kernel in kernels:
+            operation = Convolution(kernel, Window((3, 3), (1, 1), ((1, 1), (1, 1))))
+            function = Function(operation, Tail(), (DeltaTensor(value, everywhere),))
+            unseen = jnp.full(x.shape, jnp.inf, jnp.float32)
+            value = update(function, unseen, jnp.float32(0), "max", implementation).value
+        return np.asarray(value)
+
+    with jax.default_matmul_precision("highest"):
+        expected = run("dense")
+    with jax.default_matmul_precision("tensorfloat32"):
+        found = run("triton")
+    assert not (found.view(np.uint32) & 0x1FFF).any()
+    assert relative_error(found, expected) <= 4e-4
+    # Cut operands would come to 2 · 3.5e-4 for each convolution.
+    ratio = float((found * expected).sum() / (expected * expected).sum())
+    assert abs(ratio - 1) <= 1e-4
 
 
 @pytest.mark.parametrize("dilation", [1, 3])
