@@ -47,8 +47,9 @@ def recommended(name: str) -> Recommended:
 def recommended_thresholds(name: str) -> Path | None:
     """File with a threshold for each layer of a network with published weights.
 
-    Found by `deltajax.tune_thresholds` on vtest.avi, and scaled down; see docs/networks.md. None if
-    there is none of this network. `deltajax.Thresholds.load` reads it.
+    Found by `deltajax.tune_thresholds` on vtest.avi, or on clips of made people, and scaled down;
+    see docs/networks.md and docs/training.md. None if there is none of this network.
+    `deltajax.Thresholds.load` reads it.
 
     Raises:
         ValueError: for an unknown name; the message lists the known ones.

@@ -93,7 +93,7 @@ class Options:
     thresholds: tuple[Path, ...] = ()
     budget: float = 0.004
     batches: tuple[int, ...] = (1, 8)
-    clips: int = 8
+    clips: int = 24
     frames: int = 75
     size: Size = (192, 256)
     tall: tuple[float, float] = (0.3, 0.5)

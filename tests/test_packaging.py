@@ -51,6 +51,7 @@ def test_wheel_is_complete(wheel_files):
     assert {name for name in wheel_files if name.endswith(".py")} == expected
     assert "deltajax/video/clips/vtest.mp4" in wheel_files
     assert "deltajax/models/trained/pose_small.safetensors" in wheel_files
+    assert "deltajax/models/thresholds/pose_small.json" in wheel_files
 
 
 FORBIDDEN = {

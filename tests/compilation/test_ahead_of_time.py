@@ -10,13 +10,13 @@ import pytest
 
 from tests.triton_kernels.ahead_of_time import SHARED_LIMIT, output_of
 
-RESNET50_SPILLS = {80: 112, 90: 208, 100: 488}
+RESNET50_SPILLS = {80: 136, 90: 208, 100: 248}
 """Bytes of registers that a thread of a kernel of ResNet-50 keeps in memory, at most, by compute
 capability (Triton 3.9; docs/performance.md says which kernels they are)."""
-SPILLING = {80: 1, 90: 2, 100: 8}
+SPILLING = {80: 2, 90: 2, 100: 6}
 """Kernels of ResNet-50 that keep more than FEW there, of about thirty."""
 FEW = 64
-OTHER_SPILLS = 8
+OTHER_SPILLS = 32
 """Bytes that a kernel of another network keeps there."""
 TABLE_SPILLS = 288
 """And of tiles that only a table of measured configurations can have."""
