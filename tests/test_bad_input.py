@@ -295,6 +295,7 @@ def test_streams_to_reset_that_do_not_exist():
 POISONS = (float("nan"), float("inf"), -float("inf"))
 
 
+@pytest.mark.usefixtures("exact_products")
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("threshold", [0.0, 0.3])
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)

@@ -125,6 +125,7 @@ def compiled(norm, implementation):
     return variables["params"], run
 
 
+@pytest.mark.usefixtures("exact_products")
 @pytest.mark.parametrize("above_zero", [False, True])
 @pytest.mark.parametrize("implementation", ["dense", "xla", "triton"])
 @pytest.mark.parametrize("norm", NORMS)

@@ -43,8 +43,9 @@ def cut_clip(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def clip_options(cut_clip):
-    """Frames larger than those of the clip, which are enlarged."""
-    return ["--clip", str(cut_clip), "--calibrate", "--size", "80x112"]
+    """A part of the clip's frames, which is enlarged."""
+    part = ["--roi", "8", "4", "80", "56"]
+    return ["--clip", str(cut_clip), "--calibrate", "--size", "80x112", *part]
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +97,7 @@ def test_frames_per_call_change_nothing(tmp_path, clip_options, of_clip):
 def test_clip_curve_and_calibration(cut_clip, of_clip):
     report, curve, printed = of_clip
     assert (report["clip"], report["height"], report["width"]) == (cut_clip.name, 80, 112)
+    assert report["roi"] == [8, 4, 80, 56]
     assert [point["scale"] for point in report["curve"]] == [0, 2]
     exact, coarse = report["curve"]
     assert exact["relative_error"] <= 1e-5 < coarse["relative_error"]

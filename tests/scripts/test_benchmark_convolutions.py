@@ -28,6 +28,7 @@ def test_blocks_mask(active):
     assert blocks_mask((1, 2, 3), active).mean() >= active
 
 
+@pytest.mark.usefixtures("exact_products")
 @pytest.mark.parametrize("implementation", ["xla", "triton"])
 def test_both_sides_compute_the_same(implementation):
     layer = layers_of("resnet18", "float32", (16, 16), 1)[1]

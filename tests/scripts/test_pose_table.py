@@ -59,7 +59,7 @@ def test_thresholds_that_were_found_are_kept(report):
     assert found["networks"][0]["thresholds"] == str(path)
     kept = dj.Thresholds.load(path)
     assert kept.network == "pose_resnet18"
-    assert kept.found["clips"] == "figures (seeds 500 to 500)"
+    assert kept.found["clip"] == "figures (seeds 500 to 500)"
     # They are taken as they are when they are given.
     again = report.with_name("again.json")
     arguments = [*SMALL[:-3], "--batches", "1", "--networks", "pose_resnet18=random"]
@@ -78,7 +78,7 @@ def test_thresholds_that_were_found_are_kept(report):
         (["--thresholds", "a", "b"], "--thresholds are 2 files for 1 networks"),
         (["--size", "100x128"], "--size is 100x128; its sides must be multiples of 32"),
         (["--batches", "0"], "--clips and --batches must be at least 1"),
-        (["--batches", "9"], "--batches up to 9 need as many --clips, not 8"),
+        (["--batches", "25"], "--batches up to 25 need as many --clips, not 24"),
         (["--frames", "3"], "--frames is 3; at least 7 are needed"),
         ([*SMALL, "--thresholds", "nothing.json"], "No such file or directory: 'nothing.json'"),
         ([*SMALL, "--networks", "resnet9"], "resnet9"),
