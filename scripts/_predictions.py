@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from deltajax.metrics import intersection_over_union, keypoint_shift, top1_agreement
+from deltajax.metrics import SURE, intersection_over_union, keypoint_shift, top1_agreement
 from deltajax.models import (
     BlazePose,
     BodyPose,
@@ -25,7 +25,7 @@ from deltajax.video import draw_text, heatmap_overlay, mask_overlay, skeleton_ov
 TOP = 5
 """Classes that are named on a picture."""
 VISIBLE = 0.2
-"""Value of a heatmap, or probability, from which on a keypoint is drawn and compared."""
+"""Probability from which on a landmark is drawn."""
 PRESENT = 0.5
 """Probability from which on there is a person."""
 
@@ -121,14 +121,14 @@ class Heatmaps(Prediction):
             return picture
         (points,), (scores,) = decode_heatmaps(output[None])
         points = np.asarray(points) * (frame.shape[0] / output.shape[0])
-        visible = np.asarray(scores) > VISIBLE
+        visible = np.asarray(scores) > SURE
         sides = np.array(skeleton.sides)
         return skeleton_overlay(picture, points, skeleton.edges, visible, sides=sides)
 
     def kept(self, output):
         points, scores = decode_heatmaps(output)
         # As a share of the picture's height.
-        return np.asarray(points) / output.shape[1], np.asarray(scores) > VISIBLE
+        return np.asarray(points) / output.shape[1], np.asarray(scores) > SURE
 
     def compared(self, output, expected):
         (points, _), (wanted, valid) = output, expected

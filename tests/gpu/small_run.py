@@ -13,7 +13,7 @@ import deltajax as dj
 from deltajax.models import create
 from deltajax.ops.update import update
 from tests.cases import BY_NAME, Case, convolution, norm_relu
-from tests.ops.test_update import make_frames
+from tests.ops.test_update import INTERPRETED_FRAMES, make_frames
 
 NAMES = (
     "resnet_stem_7x7_stride2",
@@ -35,14 +35,13 @@ LISTED = (
         "wide_1x1_with_a_list", (1, 34, 60, 256), 1024, (1, 1), residual=True, tail=norm_relu
     ),
 )
-KINDS = ("all", "few", "none", "mixed")
 
 
 def run(case: Case, dtype: str) -> None:
     """A few frames of an update point."""
     seed = zlib.crc32(case.name.encode())
     parameters = case.make_parameters(np.random.default_rng(seed), dtype)
-    frames = make_frames(case, dtype, seed + 1, KINDS)
+    frames = make_frames(case, dtype, seed + 1, INTERPRETED_FRAMES)
     shape = jax.eval_shape(lambda p, t: case.function(p, t).dense(), parameters, frames[0]).shape
 
     @jax.jit
