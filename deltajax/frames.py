@@ -10,7 +10,7 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Bool, Int, Shaped
 
-from .layers.update_point import DELTA, UNSEEN
+from .layers.update_point import DELTA, PACKED, UNSEEN
 from .tensor import frame_of_streams
 
 Variables = Mapping[str, Any]
@@ -110,14 +110,21 @@ def _scan_frames(
     frames: jax.Array,
     present: jax.Array | None,
 ) -> tuple[Any, ...]:
-    def step(delta: Any, inputs: tuple[jax.Array, jax.Array | None]) -> tuple[Any, Any]:
+    def apply(
+        variables: Variables, inputs: tuple[jax.Array, jax.Array | None], *mutable: str
+    ) -> tuple[Any, Any]:
         frame, present = inputs
         x = frame if present is None else frame_of_streams(frame, present)
-        output, changed = model.apply(
-            {**rest, DELTA: delta}, x, mutable=[DELTA, *collect], **dict(kwargs)
-        )
+        return model.apply(variables, x, mutable=[DELTA, *mutable], **dict(kwargs))
+
+    def step(delta: Any, inputs: tuple[jax.Array, jax.Array | None]) -> tuple[Any, Any]:
+        output, changed = apply({**rest, PACKED: packed, DELTA: delta}, inputs, *collect)
         return changed[DELTA], (output, {name: changed.get(name, {}) for name in collect})
 
+    # Before the loop, as XLA leaves much of it in there on a GPU: a pass over any frame, of which
+    # nothing but the weights is used, and nothing else computed.
+    any_inputs = jax.tree.map(lambda each: jnp.zeros(each.shape[1:], each.dtype), (frames, present))
+    packed = apply({**rest, DELTA: delta}, any_inputs, PACKED)[1].get(PACKED, {})
     delta, (outputs, recorded) = jax.lax.scan(step, delta, (frames, present))
     return (outputs, delta, recorded) if collect else (outputs, delta)
 

@@ -87,6 +87,7 @@ def convolve(
     norm: str,
     precision: str,
     config: ConvolutionConfig,
+    packed: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """One update of a convolution.
 
@@ -108,6 +109,7 @@ def convolve(
         norm: "max", "l2" or "rms".
         precision: of float32 products, as `tl.dot` has it: "tf32" or "tf32x3".
         config: how to compute it.
+        packed: the weights of `pack_weights`; made here if not given.
 
     Returns:
         The new map and mask, and the array of the counters.
@@ -115,13 +117,14 @@ def convolve(
     streams, in_height, in_width, channels = x.shape
     _, out_height, out_width, features = value.shape
     pixels = streams * math.prod(lattice.size)
-    words = _in_words(window, lattice, in_width, candidates_given or other_mask is not None)
-    pairs = words and (config.team == 1 or config.listed)
-    run = _run(kernel, window, groups, in_width, pairs, config)
-    weights, taps, tap_length = _packed(kernel, groups, run, config)
-    if precision == "tf32" and weights.dtype == jnp.float32:
-        # As `device.nearest_tf32` does with what is committed: tensor cores would cut.
-        weights = lax.reduce_precision(weights, exponent_bits=8, mantissa_bits=10)
+    of_output = candidates_given or other_mask is not None
+    words, run = _reading(kernel, window, groups, in_width, lattice, of_output, config)
+    taps, tap_length = _taps(kernel, run)
+    weights = packed
+    if weights is None:
+        weights = pack_weights(
+            kernel, window, groups, in_width, lattice, of_output, precision, config
+        )
     pack = run.pack if run else 1
     block_m, block_n = config.block_m // pack, config.block_n * pack
     blocks = weights.shape[0] // block_n
@@ -272,6 +275,34 @@ def convolve(
     return results["value"], results["mask"], arrivals if own else counters.array
 
 
+def pack_weights(
+    kernel: jax.Array,
+    window: Window,
+    groups: int,
+    in_width: int,
+    lattice: Lattice,
+    of_output: bool,
+    precision: str,
+    config: ConvolutionConfig,
+) -> jax.Array:
+    """The weights as the kernel takes them, [output channels, sum].
+
+    They depend on no frame. Where many frames have the same weights they should be packed once:
+    XLA does not move this out of a loop on a GPU, beyond the transposition.
+
+    Args:
+        kernel, window, groups, lattice, precision, config: as of `convolve`.
+        in_width: columns of the input.
+        of_output: whether there are masks of the output's pixels, given or of another map.
+    """
+    _, run = _reading(kernel, window, groups, in_width, lattice, of_output, config)
+    weights = _packed(kernel, groups, run, config)
+    if precision == "tf32" and weights.dtype == jnp.float32:
+        # As `device.nearest_tf32` does with what is committed: tensor cores would cut.
+        weights = lax.reduce_precision(weights, exponent_bits=8, mantissa_bits=10)
+    return weights
+
+
 def _places(tiles: int, team: int, blocks: int) -> tuple[int, int]:
     """Tiles of partial sums that a share can need, and the first of those for tiles shared.
 
@@ -328,6 +359,21 @@ class _Run(NamedTuple):
     shift: int = 0
 
 
+def _reading(
+    kernel: jax.Array,
+    window: Window,
+    groups: int,
+    in_width: int,
+    lattice: Lattice,
+    of_output: bool,
+    config: ConvolutionConfig,
+) -> tuple[bool, _Run | None]:
+    """Whether masks are read in words, and how rows of windows are: see `pack_weights`."""
+    words = _in_words(window, lattice, in_width, of_output)
+    pairs = words and (config.team == 1 or config.listed)
+    return words, _run(kernel, window, groups, in_width, pairs, config)
+
+
 def _run(
     kernel: jax.Array,
     window: Window,
@@ -364,16 +410,22 @@ def _run(
     return _Run(columns * channels, stride, lead)
 
 
+def _taps(kernel: jax.Array, run: _Run | None) -> tuple[int, int]:
+    """Taps of the kernel, or rows of it, and the numbers of each."""
+    rows, columns, channels, _ = kernel.shape
+    return (rows, run.length) if run else (rows * columns, channels)
+
+
 def _packed(
     kernel: jax.Array, groups: int, run: _Run | None, config: ConvolutionConfig
-) -> tuple[jax.Array, int, int]:
-    """The weights as [output channels, sum], the taps, and the numbers of a tap.
+) -> jax.Array:
+    """The weights as [output channels, sum].
 
     The sum is the inner axis, as tensor cores take float32 in no other layout. Both axes are
     filled up with zeros to whole blocks, that of the channels group by group.
     """
     rows, columns, channels, features = kernel.shape
-    taps, tap_length = (rows, run.length) if run else (rows * columns, channels)
+    taps, tap_length = _taps(kernel, run)
     if run:
         row = kernel.reshape(rows, columns * channels, features)
         stride = run.stride // run.pack
@@ -386,4 +438,4 @@ def _packed(
     block_n = config.block_n * (run.pack if run else 1)
     fill = (-(features // groups) % block_n, -tap_length % config.block_k)
     weights = jnp.pad(weights, ((0, 0), (0, fill[0]), (0, 0), (0, fill[1])))
-    return weights.reshape(-1, math.prod(weights.shape[2:])), taps, tap_length
+    return weights.reshape(-1, math.prod(weights.shape[2:]))

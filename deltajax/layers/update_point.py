@@ -11,13 +11,15 @@ from flax import linen as nn
 from ..norms import ThresholdNorm, check_threshold_norm
 from ..ops.neighbourhood import Neighbourhood
 from ..ops.tail import Tail
-from ..ops.update import Function, Implementation, check_implementation, update
+from ..ops.update import Function, Implementation, check_implementation, pack, update
 from ..tensor import DeltaTensor
 
 DELTA = "delta"
 STATISTICS = "statistics"
 MASKS = "masks"
 THRESHOLDS = "thresholds"
+PACKED = "packed"
+"""Weights as kernels take them. Mutable in a pass in which nothing else is computed."""
 UNSEEN = float("inf")
 """What a cached map holds before its stream's first frame."""
 
@@ -70,12 +72,19 @@ class UpdatePoint(nn.Module, kw_only=True):
             self.put_variable(DELTA, "value", self.state(value.shape, value.dtype))
             return DeltaTensor(value, jnp.ones(value.shape[:3], bool))
         dtype = jax.eval_shape(function.dense).dtype
+        cached = self.state(function.output_shape, dtype)
+        threshold = self.resolved_threshold()
+        if self.is_mutable_collection(PACKED):
+            if packed := pack(function, cached, self.implementation):
+                self.put_variable(PACKED, "weights", packed)
+            return DeltaTensor(cached, jnp.zeros(cached.shape[:3], bool))
         updated = update(
             function,
-            self.state(function.output_shape, dtype),
-            self.resolved_threshold(),
+            cached,
+            threshold,
             self.threshold_norm,
             self.implementation,
+            self.get_variable(PACKED, "weights", ()),
         )
         self.put_variable(DELTA, "value", updated.value)
         self.record(updated.computed, updated.mask, neighbourhood.multiplications(function.shapes))

@@ -10,6 +10,7 @@ import functools
 import warnings
 from typing import Literal, get_args
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Shaped
@@ -41,6 +42,7 @@ def update(
     threshold: Float[Array, ""] | float,
     norm: ThresholdNorm,
     implementation: Implementation = "auto",
+    packed: tuple[jax.Array, ...] = (),
 ) -> Updated:
     """One frame's update of a cached map.
 
@@ -53,6 +55,7 @@ def update(
             "xla" computes changed pixels only, in plain XLA; "triton" does so in kernels for
             NVIDIA's GPUs, which can be neither differentiated nor mapped by vmap; "auto" takes
             triton where the computation is compiled for such a GPU, xla elsewhere.
+        packed: what `pack` made of the same function; made here if not given.
 
     Raises:
         ValueError: for "triton" where there is none, or for maps of a dtype that it does not know.
@@ -72,7 +75,7 @@ def update(
 
     def in_triton() -> Updated:
         if supports(function, cached):
-            return update_triton(function, cached, threshold, norm, arrivals)
+            return update_triton(function, cached, threshold, norm, arrivals, packed)
         # There is no kernel, and XLA's loops wait for the host on a GPU: everything is computed.
         return update_dense(function, cached, threshold, norm)._replace(arrivals=left)
 
@@ -82,6 +85,29 @@ def update(
     if implementation == "triton":
         return in_triton()
     return lax.platform_dependent(cuda=in_triton, default=in_xla)
+
+
+def pack(
+    function: Function,
+    cached: Shaped[Array, "N H W C"],
+    implementation: Implementation = "auto",
+) -> tuple[jax.Array, ...]:
+    """A function's weights as kernels take them, for `update`: they are the same in every frame.
+
+    Args:
+        function: f with inputs of the shapes and kinds of any frame; their values do not matter.
+        cached: [N, H, W, C], for its shape and dtype.
+        implementation: as of `update`.
+
+    Returns:
+        Arrays that depend on weights alone; none where no kernel takes any.
+    """
+    if resolve(implementation) not in ("auto", "triton"):
+        return ()
+    # Imported here: without Triton it cannot be.
+    from .update_triton import pack, supports
+
+    return pack(function, cached) if supports(function, cached) else ()
 
 
 def resolve(implementation: Implementation) -> Implementation:

@@ -26,6 +26,7 @@ from deltajax.triton_kernels.convolution import (
     Epilogue,
     Lattice,
     convolve,
+    pack_weights,
 )
 from deltajax.triton_kernels.interpreter import interpreting
 from deltajax.triton_kernels.pixelwise import MAX_INPUTS, MAX_OTHERS, compute_pixels
@@ -48,6 +49,8 @@ DTYPES = ("float32", "bfloat16", "float16")
 """Of maps."""
 COUNTERS, UPDATES = 1024, 64
 """Counters of an update, enough for most, and for how many updates they are cleared at once."""
+Packed = tuple[jax.Array, ...]
+"""Weights as kernels take them, of each part of an update: see `deltajax.ops.update.pack`."""
 INTERPRETED_MULTIPROCESSORS = 2
 """Multiprocessors that the interpreter is said to have: it runs programs one after the other."""
 
@@ -102,14 +105,35 @@ def update_triton(
     threshold: Float[Array, ""] | float,
     norm: ThresholdNorm,
     arrivals: Arrivals,
+    packed: Packed = (),
 ) -> Updated:
     """See `update`. For functions that `supports` accepts; with what `arrivals_of` it says."""
     call = _call_of(function)
     assert call is not None
     tau = jnp.asarray(threshold, jnp.float32).reshape(1)
-    value, mask, counters = call(_Update(function, cached, tau, norm, arrivals))
+    value, mask, counters = call(_Update(function, cached, tau, norm, arrivals, packed))
     left = after_update(arrivals).replace(counters=counters)
     return Updated(value, mask, function.reach(), left)
+
+
+def pack(function: Function, cached: jax.Array) -> Packed:
+    """See `deltajax.ops.update.pack`. For functions that `supports` accepts."""
+    if _call_of(function) is not _convolve:
+        return ()
+    _, given, other_mask = _candidates(function)
+    return tuple(
+        pack_weights(
+            part.kernel,
+            _kernel_window(part.window),
+            part.groups,
+            function.shapes[0][2],
+            lattice,
+            given or other_mask is not None,
+            _precision(part.precision),
+            _config(part, cached, lattice),
+        )
+        for part, lattice in _parts(function)
+    )
 
 
 def try_update(device: Any) -> None:
@@ -156,26 +180,12 @@ class _Update:
     threshold: jax.Array
     norm: ThresholdNorm
     arrivals: Arrivals
+    packed: Packed
 
     @functools.cached_property
     def candidates(self) -> tuple[jax.Array, bool, jax.Array | None]:
-        """A mask; whether it is of the pixels to compute, or of the input; and a further one.
-
-        Kernels find out themselves what the input's mask reaches, and one other's. Where masks
-        are more, are broadcast, or pixels see no input, XLA does.
-        """
-        inputs = [x for x in self.function.inputs if isinstance(x, DeltaTensor)]
-        others = [x for x in self.function.tail.others if isinstance(x, DeltaTensor)]
-        covered = self.function.neighbourhood.covered(self.function.shapes)
-        simple = (
-            len(inputs) == 1
-            and len(others) <= 1
-            and all(x.mask.shape == self.cached.shape[:3] for x in others)
-            and (covered is None or bool(covered.all()))
-        )
-        if not simple:
-            return self.function.reach(), True, None
-        return inputs[0].mask, False, others[0].mask if others else None
+        """See `_candidates`."""
+        return _candidates(self.function)
 
     @functools.cached_property
     def pointwise(self):
@@ -195,7 +205,7 @@ def _call_of(function: Function) -> Call | None:
     if isinstance(operation, Convolution | TransposedConvolution) and not _is_depthwise(function):
         if others > 1 or max(operation.kernel.shape[:2]) > MAX_KERNEL:
             return None
-        return _convolve if isinstance(operation, Convolution) else _convolve_transposed
+        return _convolve
     if len(function.inputs) > MAX_INPUTS or others > MAX_OTHERS:
         return None
     known = (Convolution, Identity, Concatenation, MaxPooling, AveragePooling, Resizing)
@@ -207,6 +217,26 @@ def _is_depthwise(function: Function) -> bool:
     if not isinstance(operation, Convolution):
         return False
     return operation.groups > 1 and operation.groups == function.shapes[0][3]
+
+
+def _candidates(function: Function) -> tuple[jax.Array, bool, jax.Array | None]:
+    """A mask; whether it is of the pixels to compute, or of the input; and a further one.
+
+    Kernels find out themselves what the input's mask reaches, and one other's. Where masks
+    are more, are broadcast, or pixels see no input, XLA does.
+    """
+    inputs = [x for x in function.inputs if isinstance(x, DeltaTensor)]
+    others = [x for x in function.tail.others if isinstance(x, DeltaTensor)]
+    covered = function.neighbourhood.covered(function.shapes)
+    simple = (
+        len(inputs) == 1
+        and len(others) <= 1
+        and all(x.mask.shape == function.output_shape[:3] for x in others)
+        and (covered is None or bool(covered.all()))
+    )
+    if not simple:
+        return function.reach(), True, None
+    return inputs[0].mask, False, others[0].mask if others else None
 
 
 def _pointwise_of(tail: Tail):
@@ -234,36 +264,39 @@ def _kernel_window(window: Window):
 
 
 def _convolve(update: _Update) -> Outcome:
-    operation = update.function.neighbourhood
-    assert isinstance(operation, Convolution)
-    _, height, width, _ = update.cached.shape
-    lattice = Lattice((height, width))
-    return _convolve_lattice(update, operation, lattice, update.cached, None, _counters(update, 1))
-
-
-def _convolve_transposed(update: _Update) -> Outcome:
-    """A call for each phase: in each, output pixels see the same taps of the kernel."""
-    operation = update.function.neighbourhood
-    assert isinstance(operation, TransposedConvolution)
+    """A call for each part of the operation."""
+    parts = _parts(update.function)
     value, mask = update.cached, None
-    _, height, width, _ = value.shape
-    rows, columns = operation.strides
-    counters = _counters(update, rows * columns)
-    for row in range(min(rows, height)):
-        for column in range(min(columns, width)):
-            size = (-(-(height - row) // rows), -(-(width - column) // columns))
-            lattice = Lattice(size, operation.strides, (row, column))
-            phase = operation.phase(row, column, *update.function.shapes[0][1:3])
-            phase = phase or _without_taps(operation, lattice.size)
-            value, mask, array = _convolve_lattice(update, phase, lattice, value, mask, counters)
-            counters = Counters(array, counters.first + counters.number, counters.number)
+    counters = Counters(
+        update.arrivals.counters, update.arrivals.used, COUNTERS // max(len(parts), 1)
+    )
+    packed = update.packed or (None,) * len(parts)
+    for (part, lattice), weights in zip(parts, packed, strict=True):
+        value, mask, array = _convolve_part(update, part, lattice, value, mask, counters, weights)
+        counters = Counters(array, counters.first + counters.number, counters.number)
     assert mask is not None
     return value, mask, counters.array
 
 
-def _counters(update: _Update, calls: int) -> Counters:
-    """Those of the first of several calls."""
-    return Counters(update.arrivals.counters, update.arrivals.used, COUNTERS // calls)
+def _parts(function: Function) -> list[tuple[Convolution, Lattice]]:
+    """The convolutions that an operation consists of, and the output pixels of each.
+
+    Those of a transposed one are its phases: in each, output pixels see the same taps.
+    """
+    operation = function.neighbourhood
+    _, height, width, _ = function.output_shape
+    if isinstance(operation, Convolution):
+        return [(operation, Lattice((height, width)))]
+    assert isinstance(operation, TransposedConvolution)
+    rows, columns = operation.strides
+    parts = []
+    for row in range(min(rows, height)):
+        for column in range(min(columns, width)):
+            size = (-(-(height - row) // rows), -(-(width - column) // columns))
+            phase = operation.phase(row, column, *function.shapes[0][1:3])
+            lattice = Lattice(size, operation.strides, (row, column))
+            parts.append((phase or _without_taps(operation, size), lattice))
+    return parts
 
 
 def _without_taps(operation: TransposedConvolution, size: tuple[int, int]) -> Convolution:
@@ -272,28 +305,25 @@ def _without_taps(operation: TransposedConvolution, size: tuple[int, int]) -> Co
     return Convolution(kernel, Window((1, 1), (1, 1), ((size[0], 0), (size[1], 0))))
 
 
-def _convolve_lattice(
+def _convolve_part(
     update: _Update,
-    operation: Convolution,
+    part: Convolution,
     lattice: Lattice,
     value: jax.Array,
     mask: jax.Array | None,
     counters: Counters,
+    packed: jax.Array | None,
 ) -> Outcome:
     """The convolution at a lattice of output pixels."""
-    x, tail = update.function.values[0], update.function.tail
-    precision = _precision(operation.precision)
-    shape = convolution_shape(
-        operation.kernel, operation.groups, value.shape, lattice.size, precision
-    )
+    tail = update.function.tail
     candidates, given, other_mask = update.candidates
     others = [value_of(other) for other in tail.others]
     epilogue = Epilogue(_affine(tail), others[0] if others else None, update.pointwise)
     return convolve(
-        x,
-        operation.kernel,
-        _kernel_window(operation.window),
-        operation.groups,
+        update.function.values[0],
+        part.kernel,
+        _kernel_window(part.window),
+        part.groups,
         candidates,
         given,
         other_mask,
@@ -304,9 +334,17 @@ def _convolve_lattice(
         lattice,
         update.threshold,
         update.norm,
-        precision,
-        _chosen or choose_convolution_config(shape),
+        _precision(part.precision),
+        _config(part, value, lattice),
+        packed,
     )
+
+
+def _config(part: Convolution, value: jax.Array, lattice: Lattice) -> ConvolutionConfig:
+    """How a convolution that gives some pixels of a map is computed."""
+    precision = _precision(part.precision)
+    shape = convolution_shape(part.kernel, part.groups, value.shape, lattice.size, precision)
+    return _chosen or choose_convolution_config(shape)
 
 
 def convolution_shape(

@@ -3,6 +3,8 @@
 Nothing is compared here: that the numbers are right is what the other tests are for.
 """
 
+import sys
+import time
 import zlib
 
 import jax
@@ -36,6 +38,8 @@ LISTED = (
     ),
 )
 
+PARTS = ("float32", "bfloat16", "network")
+
 
 def run(case: Case, dtype: str) -> None:
     """A few frames of an update point."""
@@ -54,19 +58,32 @@ def run(case: Case, dtype: str) -> None:
     assert np.isfinite(np.asarray(cached, np.float32)).all()
 
 
-def main() -> None:
+def run_cases(dtype: str) -> None:
+    """All kinds of update points."""
+    start = time.perf_counter()
     for case in (*(BY_NAME[name] for name in NAMES), *LISTED):
-        for dtype in ("float32", "bfloat16"):
-            run(case, dtype)
-            print(case.name, dtype, flush=True)
+        run(case, dtype)
+        print(f"{time.perf_counter() - start:.0f} s: {case.name} {dtype}", flush=True)
+
+
+def run_network() -> None:
+    """The entry of a small network and all behind it, in the loop over frames."""
     frames = np.random.default_rng(0).integers(0, 256, (3, 2, 32, 48, 3), np.uint8)
     model = create("simple_cnn", threshold=0.05, input_threshold=0.1, input_dilation=3)
     variables = dict(model.init(jax.random.key(0), frames[0]))
     variables.pop("delta")
     outputs, _ = dj.scan_frames(model, variables, frames)
     assert np.isfinite(outputs).all()
+
+
+def main(part: str) -> None:
+    """Runs one of PARTS."""
+    if part == "network":
+        run_network()
+    else:
+        run_cases(part)
     print("small run: done", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

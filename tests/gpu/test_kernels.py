@@ -82,17 +82,15 @@ def test_full_size(case, norm):
         check(case, "triton", norm, "bfloat16", tolerance=BFLOAT16, kinds=kinds, agreement=5e-3)
 
 
-@pytest.fixture(scope="module", params=["float32", "bfloat16"])
-def compiled_loop(request) -> tuple[str, set[int], int, int]:
-    """The text of ResNet-50's loop over frames, the maps' sizes, and bytes of state and rest."""
-    model = create("resnet50", threshold=0.3, input_threshold=0.15, dtype=jnp.dtype(request.param))
-    frame = jax.ShapeDtypeStruct((8, 576, 768, 3), jnp.uint8)
+def compile_loop(name: str, streams: int, dtype: str) -> tuple[str, set[int], int, int]:
+    """The text of a network's loop over frames, the maps' sizes, and bytes of state and rest."""
+    model = create(name, threshold=0.3, input_threshold=0.15, dtype=jnp.dtype(dtype))
+    frame = jax.ShapeDtypeStruct((streams, 576, 768, 3), jnp.uint8)
     frames = jax.ShapeDtypeStruct((2, *frame.shape), frame.dtype)
     variables = jax.eval_shape(model.init, jax.random.key(0), frame)
     variables = {name: variables[name] for name in ("params", "batch_stats")}
     variables["params"] = jax.tree.map(
-        lambda p: jax.ShapeDtypeStruct(p.shape, request.param) if p.ndim == 4 else p,
-        variables["params"],
+        lambda p: jax.ShapeDtypeStruct(p.shape, dtype) if p.ndim == 4 else p, variables["params"]
     )
     delta = dj.init_delta(model, variables, frame)
     lowered = frames_module._scan_donated.lower(model, (), (), delta, variables, frames, None)
@@ -104,8 +102,14 @@ def compiled_loop(request) -> tuple[str, set[int], int, int]:
     assert text is not None
     # The packed weights are temporary, too: made once, before the loop.
     weights = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
-    temporary = analysis.temp_size_in_bytes - weights * jnp.dtype(request.param).itemsize
+    temporary = analysis.temp_size_in_bytes - weights * jnp.dtype(dtype).itemsize
     return text, sizes, dj.state_bytes(delta), temporary
+
+
+@pytest.fixture(scope="module", params=["float32", "bfloat16"])
+def compiled_loop(request) -> tuple[str, set[int], int, int]:
+    """Of ResNet-50 with eight streams."""
+    return compile_loop("resnet50", 8, request.param)
 
 
 def test_no_copy_of_a_map_or_mask_in_the_loop(compiled_loop):
@@ -123,9 +127,18 @@ def test_no_conditional_and_no_host_in_the_loop(compiled_loop):
         assert word not in text
 
 
-def test_workspace(compiled_loop):
+def test_nothing_is_done_with_weights_in_the_loop(compiled_loop):
+    """What is left beside kernels: the counters, the mean, the head's products, the output."""
+    computations = compiled_loop[0].split("\n\n")
+    body = max(computations, key=lambda computation: computation.count(" custom-call("))
+    assert body.count(" fusion(") <= 8
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("name", "streams"), [("resnet50", 8), ("pose_resnet50", 1)])
+def test_workspace(name, streams, dtype):
     """Kernels' memory beside the state."""
-    _, _, state, temporary = compiled_loop
+    _, _, state, temporary = compile_loop(name, streams, dtype)
     assert temporary <= 0.05 * state
 
 

@@ -1,4 +1,4 @@
-"""The kernels under compute-sanitizer: run by hand, `pytest -m gpu -n 0` and this file."""
+"""The kernels under compute-sanitizer: run by hand, `pytest -m gpu -n 6` and this file."""
 
 import os
 import shutil
@@ -7,6 +7,8 @@ import sys
 
 import jax
 import pytest
+
+from tests.gpu.small_run import PARTS
 
 pytestmark = [
     pytest.mark.gpu,
@@ -22,12 +24,20 @@ ENVIRONMENT = {
 }
 
 
+OPTIONS = (
+    *("--error-exitcode", "9"),
+    # The host's stack at each call of CUDA would take longer than all the kernels.
+    *("--show-backtrace", "no"),
+)
+
+
+@pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("tool", ["memcheck", "racecheck"])
-def test_nothing_is_found(tool):
+def test_nothing_is_found(tool, part):
     """memcheck: reads and writes out of bounds; racecheck: races in shared memory."""
-    command = ["compute-sanitizer", "--tool", tool, "--error-exitcode", "9", sys.executable]
+    command = ["compute-sanitizer", "--tool", tool, *OPTIONS, sys.executable]
     done = subprocess.run(
-        [*command, "-m", "tests.gpu.small_run"],
+        [*command, "-m", "tests.gpu.small_run", part],
         env=os.environ | ENVIRONMENT,
         capture_output=True,
         text=True,
