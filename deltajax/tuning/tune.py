@@ -91,8 +91,8 @@ def tune_thresholds(
 
     Raises:
         ValueError: for an unknown objective, or one that is no number on these frames, a budget
-            that is not positive, frames too few to be split, a dilation that is not odd, or a
-            checkpoint of another tuning.
+            that is not positive or not kept by thresholds of zero either, frames too few to be
+            split, a dilation that is not odd, or a checkpoint of another tuning.
     """
     began = time.monotonic()
     name, objective = resolve_objective(objective)
@@ -123,6 +123,13 @@ def tune_thresholds(
     kept = {"tuned_on": tuned_on.first_kept(), "held_out": others.first_kept()}
     if not all(map(math.isfinite, kept.values())):
         raise ValueError(f"the objective {name} is no number on these frames: {kept}")
+    least = tuned_on(points.alike(next(iter(models))).scaled(0.0)).error
+    if not least <= budget:
+        raise ValueError(
+            f"the budget is {budget:g}, but with thresholds of zero {name} is {least:.3g} already, "
+            "by rounding alone: allow more, or multiply in full float32 "
+            "(JAX_DEFAULT_MATMUL_PRECISION=highest)"
+        )
     reporter = Reporter(progress, expected_trials(points, tuple(models), passes), budget)
     evaluate = reporter.watching(tuned_on)
     found = search(evaluate, points, budget, tuple(models), passes, reporter.advance)
