@@ -1,6 +1,6 @@
 """deltajax: convolutional networks on video that recompute only the pixels that changed."""
 
-from .frames import init_delta, reset, scan_frames, state_bytes
+from .frames import init_delta, pack_weights, reset, scan_frames, state_bytes
 from .inspecting import Inspection, inspect
 from .layers import (
     Activation,
@@ -45,6 +45,7 @@ __all__ = [
     "frame_of_streams",
     "init_delta",
     "inspect",
+    "pack_weights",
     "reset",
     "scan_frames",
     "state_bytes",

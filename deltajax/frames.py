@@ -46,6 +46,43 @@ def _first_state(
     return model.apply(rest, frame, mutable=[DELTA], **dict(kwargs))[1][DELTA]
 
 
+def pack_weights(
+    model: nn.Module,
+    variables: Variables,
+    frame: Shaped[Array, "N H W C"] | Shaped[np.ndarray, "N H W C"] | jax.ShapeDtypeStruct,
+    **kwargs: Any,
+) -> dict[str, Any]:
+    """Lays a model's weights out as the kernels of a GPU take them, once for many frames.
+
+    For those who apply a model frame by frame, as with a camera: without this it is done in every
+    frame. `scan_frames` does it by itself, once a call, if it has not been done before.
+
+    Args:
+        model: any Flax module built of deltajax layers.
+        variables: its variables.
+        frame: [N, H, W, C], for its shape and dtype only.
+        **kwargs: passed to the model.
+
+    Returns:
+        The variables with a further collection, "packed", for frames of this shape. Kernels take
+        the weights from it, and no notice of "params" that change afterwards: pack again after
+        training or loading. Where no kernels run the variables are as they were.
+    """
+    rest = {name: value for name, value in variables.items() if name not in (DELTA, PACKED)}
+    zeros = jnp.zeros(frame.shape, frame.dtype)
+    packed = _packed(model, tuple(sorted(kwargs.items())), rest, zeros)
+    delta = {DELTA: variables[DELTA]} if DELTA in variables else {}
+    return {**rest, **delta, **({PACKED: packed} if packed else {})}
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _packed(
+    model: nn.Module, kwargs: tuple[tuple[str, Any], ...], variables: Variables, frame: jax.Array
+) -> Any:
+    """The collection "packed", of a pass in which update points compute nothing else."""
+    return model.apply(variables, frame, mutable=[DELTA, PACKED], **dict(kwargs))[1].get(PACKED, {})
+
+
 def scan_frames(
     model: nn.Module,
     variables: Variables,
@@ -110,21 +147,17 @@ def _scan_frames(
     frames: jax.Array,
     present: jax.Array | None,
 ) -> tuple[Any, ...]:
-    def apply(
-        variables: Variables, inputs: tuple[jax.Array, jax.Array | None], *mutable: str
-    ) -> tuple[Any, Any]:
+    def step(delta: Any, inputs: tuple[jax.Array, jax.Array | None]) -> tuple[Any, Any]:
         frame, present = inputs
         x = frame if present is None else frame_of_streams(frame, present)
-        return model.apply(variables, x, mutable=[DELTA, *mutable], **dict(kwargs))
-
-    def step(delta: Any, inputs: tuple[jax.Array, jax.Array | None]) -> tuple[Any, Any]:
-        output, changed = apply({**rest, PACKED: packed, DELTA: delta}, inputs, *collect)
+        output, changed = model.apply(
+            {**rest, DELTA: delta}, x, mutable=[DELTA, *collect], **dict(kwargs)
+        )
         return changed[DELTA], (output, {name: changed.get(name, {}) for name in collect})
 
-    # Before the loop, as XLA leaves much of it in there on a GPU: a pass over any frame, of which
-    # nothing but the weights is used, and nothing else computed.
-    any_inputs = jax.tree.map(lambda each: jnp.zeros(each.shape[1:], each.dtype), (frames, present))
-    packed = apply({**rest, DELTA: delta}, any_inputs, PACKED)[1].get(PACKED, {})
+    if PACKED not in rest:  # XLA would leave most of this in the loop, on a GPU
+        frame = jnp.zeros(frames.shape[1:], frames.dtype)
+        rest = {**rest, PACKED: _packed(model, kwargs, {**rest, DELTA: delta}, frame)}
     delta, (outputs, recorded) = jax.lax.scan(step, delta, (frames, present))
     return (outputs, delta, recorded) if collect else (outputs, delta)
 

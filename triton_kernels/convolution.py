@@ -70,6 +70,29 @@ class Epilogue(NamedTuple):
     pointwise: Any = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Packing:
+    """What the layout of packed weights depends on.
+
+    Attributes:
+        shape: of the kernel, [KH, KW, C_in / groups, C_out].
+        dtype: of the kernel.
+        window, groups, lattice, precision, config: as of `convolve`.
+        in_width: columns of the input.
+        of_output: whether there are masks of the output's pixels, given or of another map.
+    """
+
+    shape: tuple[int, ...]
+    dtype: jnp.dtype
+    window: Window
+    groups: int
+    in_width: int
+    lattice: Lattice
+    of_output: bool
+    precision: str
+    config: ConvolutionConfig
+
+
 def convolve(
     x: jax.Array,
     kernel: jax.Array,
@@ -118,13 +141,12 @@ def convolve(
     _, out_height, out_width, features = value.shape
     pixels = streams * math.prod(lattice.size)
     of_output = candidates_given or other_mask is not None
-    words, run = _reading(kernel, window, groups, in_width, lattice, of_output, config)
-    taps, tap_length = _taps(kernel, run)
-    weights = packed
-    if weights is None:
-        weights = pack_weights(
-            kernel, window, groups, in_width, lattice, of_output, precision, config
-        )
+    packing = Packing(
+        kernel.shape, kernel.dtype, window, groups, in_width, lattice, of_output, precision, config
+    )
+    words, run = _reading(packing)
+    taps, tap_length = _taps(kernel.shape, run)
+    weights = pack_weights(kernel, packing) if packed is None else packed
     pack = run.pack if run else 1
     block_m, block_n = config.block_m // pack, config.block_n * pack
     blocks = weights.shape[0] // block_n
@@ -275,29 +297,19 @@ def convolve(
     return results["value"], results["mask"], arrivals if own else counters.array
 
 
-def pack_weights(
-    kernel: jax.Array,
-    window: Window,
-    groups: int,
-    in_width: int,
-    lattice: Lattice,
-    of_output: bool,
-    precision: str,
-    config: ConvolutionConfig,
-) -> jax.Array:
+def pack_weights(kernel: jax.Array, packing: Packing) -> jax.Array:
     """The weights as the kernel takes them, [output channels, sum].
 
     They depend on no frame. Where many frames have the same weights they should be packed once:
     XLA does not move this out of a loop on a GPU, beyond the transposition.
 
     Args:
-        kernel, window, groups, lattice, precision, config: as of `convolve`.
-        in_width: columns of the input.
-        of_output: whether there are masks of the output's pixels, given or of another map.
+        kernel: [KH, KW, C_in / groups, C_out].
+        packing: of the convolution.
     """
-    _, run = _reading(kernel, window, groups, in_width, lattice, of_output, config)
-    weights = _packed(kernel, groups, run, config)
-    if precision == "tf32" and weights.dtype == jnp.float32:
+    _, run = _reading(packing)
+    weights = _packed(kernel, packing.groups, run, packing.config)
+    if packing.precision == "tf32" and weights.dtype == jnp.float32:
         # As `device.nearest_tf32` does with what is committed: tensor cores would cut.
         weights = lax.reduce_precision(weights, exponent_bits=8, mantissa_bits=10)
     return weights
@@ -359,29 +371,14 @@ class _Run(NamedTuple):
     shift: int = 0
 
 
-def _reading(
-    kernel: jax.Array,
-    window: Window,
-    groups: int,
-    in_width: int,
-    lattice: Lattice,
-    of_output: bool,
-    config: ConvolutionConfig,
-) -> tuple[bool, _Run | None]:
-    """Whether masks are read in words, and how rows of windows are: see `pack_weights`."""
-    words = _in_words(window, lattice, in_width, of_output)
-    pairs = words and (config.team == 1 or config.listed)
-    return words, _run(kernel, window, groups, in_width, pairs, config)
+def _reading(packing: Packing) -> tuple[bool, _Run | None]:
+    """Whether masks are read in words, and how rows of windows are."""
+    config = packing.config
+    words = _in_words(packing.window, packing.lattice, packing.in_width, packing.of_output)
+    return words, _run(packing, words and (config.team == 1 or config.listed))
 
 
-def _run(
-    kernel: jax.Array,
-    window: Window,
-    groups: int,
-    in_width: int,
-    pairs: bool,
-    config: ConvolutionConfig,
-) -> _Run | None:
+def _run(packing: Packing, pairs: bool) -> _Run | None:
     """How the rows of a window are read; None to read it pixel by pixel.
 
     Tensor cores want their operands in pieces of four numbers, and three channels start anywhere.
@@ -392,8 +389,9 @@ def _run(
     Args:
         pairs: whether pixels can be listed in pairs.
     """
-    _, columns, channels, features = kernel.shape
-    if groups > 1 or window.dilation[1] > 1 or columns == 1 or channels % 16 == 0:
+    _, columns, channels, features = packing.shape
+    window, config = packing.window, packing.config
+    if packing.groups > 1 or window.dilation[1] > 1 or columns == 1 or channels % 16 == 0:
         return None
     stride, lead = window.strides[1] * channels, window.padding[1] * channels
     shift = -lead % 4
@@ -401,7 +399,7 @@ def _run(
     if (
         pairs
         and 2 * stride % 4 == 0
-        and in_width * channels % 4 == 0
+        and packing.in_width * channels % 4 == 0
         and length <= config.block_k
         and features == config.block_n
         and config.block_m >= 32
@@ -410,9 +408,9 @@ def _run(
     return _Run(columns * channels, stride, lead)
 
 
-def _taps(kernel: jax.Array, run: _Run | None) -> tuple[int, int]:
-    """Taps of the kernel, or rows of it, and the numbers of each."""
-    rows, columns, channels, _ = kernel.shape
+def _taps(shape: tuple[int, ...], run: _Run | None) -> tuple[int, int]:
+    """Taps of a kernel of this shape, or rows of it, and the numbers of each."""
+    rows, columns, channels, _ = shape
     return (rows, run.length) if run else (rows * columns, channels)
 
 
@@ -425,7 +423,7 @@ def _packed(
     filled up with zeros to whole blocks, that of the channels group by group.
     """
     rows, columns, channels, features = kernel.shape
-    taps, tap_length = _taps(kernel, run)
+    taps, tap_length = _taps(kernel.shape, run)
     if run:
         row = kernel.reshape(rows, columns * channels, features)
         stride = run.stride // run.pack

@@ -75,7 +75,8 @@ class UpdatePoint(nn.Module, kw_only=True):
         cached = self.state(function.output_shape, dtype)
         threshold = self.resolved_threshold()
         if self.is_mutable_collection(PACKED):
-            if packed := pack(function, cached, self.implementation):
+            packed = pack(function, cached, self.implementation)
+            if packed is not None:
                 self.put_variable(PACKED, "weights", packed)
             return DeltaTensor(cached, jnp.zeros(cached.shape[:3], bool))
         updated = update(
@@ -84,7 +85,7 @@ class UpdatePoint(nn.Module, kw_only=True):
             threshold,
             self.threshold_norm,
             self.implementation,
-            self.get_variable(PACKED, "weights", ()),
+            self.get_variable(PACKED, "weights"),
         )
         self.put_variable(DELTA, "value", updated.value)
         self.record(updated.computed, updated.mask, neighbourhood.multiplications(function.shapes))

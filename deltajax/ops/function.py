@@ -3,8 +3,9 @@
 import dataclasses
 import functools
 import operator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Shaped
@@ -59,3 +60,15 @@ class Updated(NamedTuple):
     mask: Bool[Array, "N H W"]
     computed: Bool[Array, "N H W"]
     arrivals: Arrivals | None = None
+
+
+class PackedWeights(flax.struct.PyTreeNode):
+    """Weights of an update as its kernels take them.
+
+    Attributes:
+        arrays: one for each part of the operation.
+        layout: what each is laid out for.
+    """
+
+    arrays: tuple[Any, ...]
+    layout: Any = flax.struct.field(pytree_node=False)

@@ -10,13 +10,12 @@ import functools
 import warnings
 from typing import Literal, get_args
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Shaped
 
 from ..norms import ThresholdNorm, exceeds
-from .function import Function, Updated
+from .function import Function, PackedWeights, Updated
 from .gpu import gpus, why_not_triton
 from .update_xla import update_xla
 
@@ -42,7 +41,7 @@ def update(
     threshold: Float[Array, ""] | float,
     norm: ThresholdNorm,
     implementation: Implementation = "auto",
-    packed: tuple[jax.Array, ...] = (),
+    packed: PackedWeights | None = None,
 ) -> Updated:
     """One frame's update of a cached map.
 
@@ -58,7 +57,8 @@ def update(
         packed: what `pack` made of the same function; made here if not given.
 
     Raises:
-        ValueError: for "triton" where there is none, or for maps of a dtype that it does not know.
+        ValueError: for "triton" where there is none, for maps of a dtype that it does not know,
+            or for weights that were packed for maps of another shape.
     """
     implementation = resolve(implementation)
     if implementation == "dense":
@@ -91,7 +91,7 @@ def pack(
     function: Function,
     cached: Shaped[Array, "N H W C"],
     implementation: Implementation = "auto",
-) -> tuple[jax.Array, ...]:
+) -> PackedWeights | None:
     """A function's weights as kernels take them, for `update`: they are the same in every frame.
 
     Args:
@@ -100,14 +100,14 @@ def pack(
         implementation: as of `update`.
 
     Returns:
-        Arrays that depend on weights alone; none where no kernel takes any.
+        Arrays that depend on weights alone; None where no kernel takes any.
     """
     if resolve(implementation) not in ("auto", "triton"):
-        return ()
+        return None
     # Imported here: without Triton it cannot be.
     from .update_triton import pack, supports
 
-    return pack(function, cached) if supports(function, cached) else ()
+    return pack(function, cached) if supports(function, cached) else None
 
 
 def resolve(implementation: Implementation) -> Implementation:

@@ -25,6 +25,7 @@ from deltajax.triton_kernels.convolution import (
     Counters,
     Epilogue,
     Lattice,
+    Packing,
     convolve,
     pack_weights,
 )
@@ -36,7 +37,7 @@ from deltajax.triton_kernels.sparsify import enter_frame
 from ..norms import ThresholdNorm
 from ..tensor import Arrivals, DeltaTensor, value_of
 from .convolution import Convolution
-from .function import Function, Updated
+from .function import Function, PackedWeights, Updated
 from .gpu import multiprocessors, shared_bytes
 from .identity import Concatenation, Identity
 from .pooling import AveragePooling, MaxPooling
@@ -49,8 +50,6 @@ DTYPES = ("float32", "bfloat16", "float16")
 """Of maps."""
 COUNTERS, UPDATES = 1024, 64
 """Counters of an update, enough for most, and for how many updates they are cleared at once."""
-Packed = tuple[jax.Array, ...]
-"""Weights as kernels take them, of each part of an update: see `deltajax.ops.update.pack`."""
 INTERPRETED_MULTIPROCESSORS = 2
 """Multiprocessors that the interpreter is said to have: it runs programs one after the other."""
 
@@ -105,7 +104,7 @@ def update_triton(
     threshold: Float[Array, ""] | float,
     norm: ThresholdNorm,
     arrivals: Arrivals,
-    packed: Packed = (),
+    packed: PackedWeights | None = None,
 ) -> Updated:
     """See `update`. For functions that `supports` accepts; with what `arrivals_of` it says."""
     call = _call_of(function)
@@ -116,24 +115,13 @@ def update_triton(
     return Updated(value, mask, function.reach(), left)
 
 
-def pack(function: Function, cached: jax.Array) -> Packed:
+def pack(function: Function, cached: jax.Array) -> PackedWeights | None:
     """See `deltajax.ops.update.pack`. For functions that `supports` accepts."""
     if _call_of(function) is not _convolve:
-        return ()
-    _, given, other_mask = _candidates(function)
-    return tuple(
-        pack_weights(
-            part.kernel,
-            _kernel_window(part.window),
-            part.groups,
-            function.shapes[0][2],
-            lattice,
-            given or other_mask is not None,
-            _precision(part.precision),
-            _config(part, cached, lattice),
-        )
-        for part, lattice in _parts(function)
-    )
+        return None
+    layout = _packings(function, cached)
+    kernels = (part.kernel for part, _ in _parts(function))
+    return PackedWeights(tuple(map(pack_weights, kernels, layout)), layout)
 
 
 def try_update(device: Any) -> None:
@@ -180,7 +168,7 @@ class _Update:
     threshold: jax.Array
     norm: ThresholdNorm
     arrivals: Arrivals
-    packed: Packed
+    packed: PackedWeights | None
 
     @functools.cached_property
     def candidates(self) -> tuple[jax.Array, bool, jax.Array | None]:
@@ -270,12 +258,39 @@ def _convolve(update: _Update) -> Outcome:
     counters = Counters(
         update.arrivals.counters, update.arrivals.used, COUNTERS // max(len(parts), 1)
     )
-    packed = update.packed or (None,) * len(parts)
+    packed: tuple[jax.Array | None, ...] = (None,) * len(parts)
+    if update.packed is not None:
+        if update.packed.layout != _packings(update.function, update.cached):
+            raise ValueError(
+                "the weights were packed for frames of another shape, or another precision; pack "
+                "them again with deltajax.pack_weights(model, variables, frame)"
+            )
+        packed = update.packed.arrays
     for (part, lattice), weights in zip(parts, packed, strict=True):
         value, mask, array = _convolve_part(update, part, lattice, value, mask, counters, weights)
         counters = Counters(array, counters.first + counters.number, counters.number)
     assert mask is not None
     return value, mask, counters.array
+
+
+def _packings(function: Function, value: jax.Array) -> tuple[Packing, ...]:
+    """How the weights of each part are packed."""
+    _, given, other_mask = _candidates(function)
+    of_output = given or other_mask is not None
+    return tuple(
+        Packing(
+            part.kernel.shape,
+            part.kernel.dtype,
+            _kernel_window(part.window),
+            part.groups,
+            function.shapes[0][2],
+            lattice,
+            of_output,
+            _precision(part.precision),
+            _config(part, value, lattice),
+        )
+        for part, lattice in _parts(function)
+    )
 
 
 def _parts(function: Function) -> list[tuple[Convolution, Lattice]]:

@@ -394,10 +394,55 @@ def test_weights_are_packed_before_the_loop():
     # Two convolutions and four phases of a transposed one; what is depthwise has no products.
     assert rounded(outside) == 6
     assert rounded(_primitives(loop)) == 0
-    # Frame by frame, without the loop, they are packed in each step.
+    # Frame by frame, without the loop, they are packed in each step, unless they have been before.
     step = functools.partial(model.apply, mutable=["delta"])
-    alone = jax.make_jaxpr(step)({**variables, "delta": delta}, frame).jaxpr
-    assert rounded(_primitives(alone)) == 6
+    packed = jax.eval_shape(lambda v: dj.pack_weights(model, v, frame), variables)
+    for given, count in ((variables, 6), (packed, 0)):
+        alone = jax.make_jaxpr(step)({**given, "delta": delta}, frame).jaxpr
+        assert rounded(_primitives(alone)) == count
+    again = jax.make_jaxpr(run)(delta, packed, frames, None).jaxpr
+    assert rounded(_primitives(again)) == 0
+
+
+def test_packed_weights():
+    """One step and one scan after the other: what is packed changes nothing but the time."""
+    model = Network()
+    frames = np.random.default_rng(5).integers(0, 256, (3, 1, 32, 48, 3), np.uint8)
+    variables = random_variables(model, frames[0])
+    packed = dj.pack_weights(model, {**variables, "delta": "kept"}, frames[0])
+    assert set(packed) == {*variables, "delta", "packed"}
+    assert packed.pop("delta") == "kept"
+    expected, _ = dj.scan_frames(model, variables, frames)
+    np.testing.assert_array_equal(dj.scan_frames(model, packed, frames)[0], expected)
+    step = jax.jit(functools.partial(model.apply, mutable=["delta"]))
+    state = {"delta": dj.init_delta(model, packed, frames[0])}
+    for frame, output in zip(frames, expected, strict=True):
+        found, state = step({**packed, **state}, frame)
+        np.testing.assert_array_equal(found, output)
+    # Those in use are the packed ones.
+    others = jax.tree.map(jnp.zeros_like, packed["packed"])
+    nothing, _ = dj.scan_frames(model, {**packed, "packed": others}, frames)
+    assert not np.array_equal(nothing, expected)
+    # Plain XLA has no use for them; a dense network pays no attention.
+    plain = Network(implementation="xla")
+    assert set(dj.pack_weights(plain, variables, frames[0])) == set(variables)
+    np.testing.assert_array_equal(model.apply(packed, frames[0]), model.apply(variables, frames[0]))
+
+
+@pytest.mark.parametrize("change", ["frames", "precision"])
+def test_weights_packed_for_something_else(change):
+    model = Network()
+    frames = np.zeros((2, 1, 32, 48, 3), np.uint8)
+    variables = random_variables(model, frames[0])
+    packed = dj.pack_weights(model, variables, frames[0])
+    precision = "highest" if change == "precision" else None
+    if change == "frames":
+        frames = frames[:, :, :, :40]
+    with (
+        jax.default_matmul_precision(precision),
+        pytest.raises(ValueError, match="packed for frames of another shape, or another precision"),
+    ):
+        dj.scan_frames(model, packed, frames)
 
 
 @pytest.mark.parametrize("dilation", [1, 3])
