@@ -68,19 +68,19 @@ def pack_weights(
         the weights from it, and no notice of "params" that change afterwards: pack again after
         training or loading. Where no kernels run the variables are as they were.
     """
-    rest = {name: value for name, value in variables.items() if name not in (DELTA, PACKED)}
+    kept = {name: value for name, value in variables.items() if name != PACKED}
+    rest = {name: value for name, value in kept.items() if name != DELTA}
     zeros = jnp.zeros(frame.shape, frame.dtype)
-    packed = _packed(model, tuple(sorted(kwargs.items())), rest, zeros)
-    delta = {DELTA: variables[DELTA]} if DELTA in variables else {}
-    return {**rest, **delta, **({PACKED: packed} if packed else {})}
+    return {**kept, **_packed(model, tuple(sorted(kwargs.items())), rest, zeros)}
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _packed(
     model: nn.Module, kwargs: tuple[tuple[str, Any], ...], variables: Variables, frame: jax.Array
-) -> Any:
-    """The collection "packed", of a pass in which update points compute nothing else."""
-    return model.apply(variables, frame, mutable=[DELTA, PACKED], **dict(kwargs))[1].get(PACKED, {})
+) -> dict[str, Any]:
+    """The collection "packed", if there is any, of a pass in which nothing else is computed."""
+    changed = model.apply(variables, frame, mutable=[DELTA, PACKED], **dict(kwargs))[1]
+    return {name: changed[name] for name in (PACKED,) if name in changed}
 
 
 def scan_frames(
@@ -157,7 +157,7 @@ def _scan_frames(
 
     if PACKED not in rest:  # XLA would leave most of this in the loop, on a GPU
         frame = jnp.zeros(frames.shape[1:], frames.dtype)
-        rest = {**rest, PACKED: _packed(model, kwargs, {**rest, DELTA: delta}, frame)}
+        rest = {**rest, **_packed(model, kwargs, {**rest, DELTA: delta}, frame)}
     delta, (outputs, recorded) = jax.lax.scan(step, delta, (frames, present))
     return (outputs, delta, recorded) if collect else (outputs, delta)
 

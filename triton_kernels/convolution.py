@@ -71,15 +71,21 @@ class Epilogue(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Packing:
-    """What the layout of packed weights depends on.
+class Part:
+    """The convolution that one call computes, as far as it is known without arrays.
+
+    The layout of packed weights depends on this alone.
 
     Attributes:
         shape: of the kernel, [KH, KW, C_in / groups, C_out].
         dtype: of the kernel.
-        window, groups, lattice, precision, config: as of `convolve`.
+        window: over the input, of the lattice's pixels.
+        groups: of channels that do not mix.
         in_width: columns of the input.
+        lattice: the output pixels that the call computes.
         of_output: whether there are masks of the output's pixels, given or of another map.
+        precision: of float32 products, as `tl.dot` has it: "tf32" or "tf32x3".
+        config: how to compute it.
     """
 
     shape: tuple[int, ...]
@@ -95,9 +101,8 @@ class Packing:
 
 def convolve(
     x: jax.Array,
-    kernel: jax.Array,
-    window: Window,
-    groups: int,
+    weights: jax.Array,
+    part: Part,
     candidates: jax.Array,
     candidates_given: bool,
     other_mask: jax.Array | None,
@@ -105,20 +110,15 @@ def convolve(
     value: jax.Array,
     mask: jax.Array | None,
     counters: Counters,
-    lattice: Lattice,
     threshold: jax.Array,
     norm: str,
-    precision: str,
-    config: ConvolutionConfig,
-    packed: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """One update of a convolution.
 
     Args:
         x: [N, H, W, C_in].
-        kernel: [KH, KW, C_in / groups, C_out].
-        window: over x, of the lattice's pixels.
-        groups: of channels that do not mix.
+        weights: of `pack_weights`.
+        part: what is computed, and how.
         candidates: bool [N, H, W], the input pixels that changed; with `candidates_given`
             [N, Ho, Wo], the output pixels to compute.
         candidates_given: which of the two it is.
@@ -127,26 +127,18 @@ def convolve(
         value: [N, Ho, Wo, C_out], the cached map; overwritten.
         mask: [N, Ho, Wo], the mask that earlier calls for other lattices made; overwritten.
         counters: zeros in which its teams count; overwritten.
-        lattice: the output pixels that this call computes.
         threshold: float32 [1].
         norm: "max", "l2" or "rms".
-        precision: of float32 products, as `tl.dot` has it: "tf32" or "tf32x3".
-        config: how to compute it.
-        packed: the weights of `pack_weights`; made here if not given.
 
     Returns:
         The new map and mask, and the array of the counters.
     """
+    window, groups, lattice, config = part.window, part.groups, part.lattice, part.config
     streams, in_height, in_width, channels = x.shape
     _, out_height, out_width, features = value.shape
     pixels = streams * math.prod(lattice.size)
-    of_output = candidates_given or other_mask is not None
-    packing = Packing(
-        kernel.shape, kernel.dtype, window, groups, in_width, lattice, of_output, precision, config
-    )
-    words, run = _reading(packing)
-    taps, tap_length = _taps(kernel.shape, run)
-    weights = pack_weights(kernel, packing) if packed is None else packed
+    words, run = _reading(part)
+    taps, tap_length = _taps(part.shape, run)
     pack = run.pack if run else 1
     block_m, block_n = config.block_m // pack, config.block_n * pack
     blocks = weights.shape[0] // block_n
@@ -270,7 +262,7 @@ def convolve(
             "OTHER": other_kind,
             "POINTWISE": epilogue.pointwise,
             "NORM": norm,
-            "PRECISION": precision if x.dtype == jnp.float32 else None,
+            "PRECISION": part.precision if x.dtype == jnp.float32 else None,
             "WIDE": max(x.size, value.size) >= INT32_LIMIT,
             "BLOCK_M": block_m,
             "BLOCK_N": block_n,
@@ -297,7 +289,7 @@ def convolve(
     return results["value"], results["mask"], arrivals if own else counters.array
 
 
-def pack_weights(kernel: jax.Array, packing: Packing) -> jax.Array:
+def pack_weights(kernel: jax.Array, part: Part) -> jax.Array:
     """The weights as the kernel takes them, [output channels, sum].
 
     They depend on no frame. Where many frames have the same weights they should be packed once:
@@ -305,11 +297,11 @@ def pack_weights(kernel: jax.Array, packing: Packing) -> jax.Array:
 
     Args:
         kernel: [KH, KW, C_in / groups, C_out].
-        packing: of the convolution.
+        part: that takes them.
     """
-    _, run = _reading(packing)
-    weights = _packed(kernel, packing.groups, run, packing.config)
-    if packing.precision == "tf32" and weights.dtype == jnp.float32:
+    _, run = _reading(part)
+    weights = _packed(kernel, part.groups, run, part.config)
+    if part.precision == "tf32" and weights.dtype == jnp.float32:
         # As `device.nearest_tf32` does with what is committed: tensor cores would cut.
         weights = lax.reduce_precision(weights, exponent_bits=8, mantissa_bits=10)
     return weights
@@ -371,14 +363,14 @@ class _Run(NamedTuple):
     shift: int = 0
 
 
-def _reading(packing: Packing) -> tuple[bool, _Run | None]:
+def _reading(part: Part) -> tuple[bool, _Run | None]:
     """Whether masks are read in words, and how rows of windows are."""
-    config = packing.config
-    words = _in_words(packing.window, packing.lattice, packing.in_width, packing.of_output)
-    return words, _run(packing, words and (config.team == 1 or config.listed))
+    config = part.config
+    words = _in_words(part.window, part.lattice, part.in_width, part.of_output)
+    return words, _run(part, words and (config.team == 1 or config.listed))
 
 
-def _run(packing: Packing, pairs: bool) -> _Run | None:
+def _run(part: Part, pairs: bool) -> _Run | None:
     """How the rows of a window are read; None to read it pixel by pixel.
 
     Tensor cores want their operands in pieces of four numbers, and three channels start anywhere.
@@ -389,9 +381,9 @@ def _run(packing: Packing, pairs: bool) -> _Run | None:
     Args:
         pairs: whether pixels can be listed in pairs.
     """
-    _, columns, channels, features = packing.shape
-    window, config = packing.window, packing.config
-    if packing.groups > 1 or window.dilation[1] > 1 or columns == 1 or channels % 16 == 0:
+    _, columns, channels, features = part.shape
+    window, config = part.window, part.config
+    if part.groups > 1 or window.dilation[1] > 1 or columns == 1 or channels % 16 == 0:
         return None
     stride, lead = window.strides[1] * channels, window.padding[1] * channels
     shift = -lead % 4
@@ -399,7 +391,7 @@ def _run(packing: Packing, pairs: bool) -> _Run | None:
     if (
         pairs
         and 2 * stride % 4 == 0
-        and packing.in_width * channels % 4 == 0
+        and part.in_width * channels % 4 == 0
         and length <= config.block_k
         and features == config.block_n
         and config.block_m >= 32

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -25,7 +25,7 @@ from deltajax.triton_kernels.convolution import (
     Counters,
     Epilogue,
     Lattice,
-    Packing,
+    Part,
     convolve,
     pack_weights,
 )
@@ -119,9 +119,7 @@ def pack(function: Function, cached: jax.Array) -> PackedWeights | None:
     """See `deltajax.ops.update.pack`. For functions that `supports` accepts."""
     if _call_of(function) is not _convolve:
         return None
-    layout = _packings(function, cached)
-    kernels = (part.kernel for part, _ in _parts(function))
-    return PackedWeights(tuple(map(pack_weights, kernels, layout)), layout)
+    return _pack(_parts(function, cached))
 
 
 def try_update(device: Any) -> None:
@@ -172,8 +170,11 @@ class _Update:
 
     @functools.cached_property
     def candidates(self) -> tuple[jax.Array, bool, jax.Array | None]:
-        """See `_candidates`."""
-        return _candidates(self.function)
+        """A mask; whether it is of the pixels to compute, or of the input; and a further one."""
+        if not _finds_reach(self.function):
+            return self.function.reach(), True, None
+        (mask,), others = _masks(self.function)
+        return mask, False, others[0] if others else None
 
     @functools.cached_property
     def pointwise(self):
@@ -207,24 +208,25 @@ def _is_depthwise(function: Function) -> bool:
     return operation.groups > 1 and operation.groups == function.shapes[0][3]
 
 
-def _candidates(function: Function) -> tuple[jax.Array, bool, jax.Array | None]:
-    """A mask; whether it is of the pixels to compute, or of the input; and a further one.
+def _masks(function: Function) -> tuple[list[jax.Array], list[jax.Array]]:
+    """Of the inputs, and of the tail's others."""
+    inputs = [x.mask for x in function.inputs if isinstance(x, DeltaTensor)]
+    return inputs, [x.mask for x in function.tail.others if isinstance(x, DeltaTensor)]
 
-    Kernels find out themselves what the input's mask reaches, and one other's. Where masks
-    are more, are broadcast, or pixels see no input, XLA does.
+
+def _finds_reach(function: Function) -> bool:
+    """Whether kernels find out themselves what the input's mask reaches, and one other's.
+
+    Where masks are more, are broadcast, or pixels see no input, XLA does.
     """
-    inputs = [x for x in function.inputs if isinstance(x, DeltaTensor)]
-    others = [x for x in function.tail.others if isinstance(x, DeltaTensor)]
+    inputs, others = _masks(function)
     covered = function.neighbourhood.covered(function.shapes)
-    simple = (
+    return (
         len(inputs) == 1
         and len(others) <= 1
-        and all(x.mask.shape == function.output_shape[:3] for x in others)
+        and all(mask.shape == function.output_shape[:3] for mask in others)
         and (covered is None or bool(covered.all()))
     )
-    if not simple:
-        return function.reach(), True, None
-    return inputs[0].mask, False, others[0].mask if others else None
 
 
 def _pointwise_of(tail: Tail):
@@ -253,55 +255,51 @@ def _kernel_window(window: Window):
 
 def _convolve(update: _Update) -> Outcome:
     """A call for each part of the operation."""
-    parts = _parts(update.function)
-    value, mask = update.cached, None
-    counters = Counters(
-        update.arrivals.counters, update.arrivals.used, COUNTERS // max(len(parts), 1)
-    )
-    packed: tuple[jax.Array | None, ...] = (None,) * len(parts)
-    if update.packed is not None:
-        if update.packed.layout != _packings(update.function, update.cached):
-            raise ValueError(
-                "the weights were packed for frames of another shape, or another precision; pack "
-                "them again with deltajax.pack_weights(model, variables, frame)"
-            )
-        packed = update.packed.arrays
-    for (part, lattice), weights in zip(parts, packed, strict=True):
-        value, mask, array = _convolve_part(update, part, lattice, value, mask, counters, weights)
-        counters = Counters(array, counters.first + counters.number, counters.number)
-    assert mask is not None
-    return value, mask, counters.array
-
-
-def _packings(function: Function, value: jax.Array) -> tuple[Packing, ...]:
-    """How the weights of each part are packed."""
-    _, given, other_mask = _candidates(function)
-    of_output = given or other_mask is not None
-    return tuple(
-        Packing(
-            part.kernel.shape,
-            part.kernel.dtype,
-            _kernel_window(part.window),
-            part.groups,
-            function.shapes[0][2],
-            lattice,
-            of_output,
-            _precision(part.precision),
-            _config(part, value, lattice),
+    parts, tail = _parts(update.function, update.cached), update.function.tail
+    packed = update.packed or _pack(parts)
+    if packed.layout != tuple(part for _, part in parts):
+        raise ValueError(
+            "the weights were packed for frames of another shape, or another precision; pack "
+            "them again with deltajax.pack_weights(model, variables, frame)"
         )
-        for part, lattice in _parts(function)
-    )
+    candidates, given, other_mask = update.candidates
+    others = [value_of(other) for other in tail.others]
+    epilogue = Epilogue(_affine(tail), others[0] if others else None, update.pointwise)
+    value, mask, array = update.cached, None, update.arrivals.counters
+    number = COUNTERS // len(parts)
+    for index, (weights, part) in enumerate(zip(packed.arrays, packed.layout, strict=True)):
+        value, mask, array = convolve(
+            update.function.values[0],
+            weights,
+            part,
+            candidates,
+            given,
+            other_mask,
+            epilogue,
+            value,
+            mask,
+            Counters(array, update.arrivals.used + index * number, number),
+            update.threshold,
+            update.norm,
+        )
+    assert mask is not None
+    return value, mask, array
 
 
-def _parts(function: Function) -> list[tuple[Convolution, Lattice]]:
-    """The convolutions that an operation consists of, and the output pixels of each.
+def _pack(parts: Sequence[tuple[jax.Array, Part]]) -> PackedWeights:
+    arrays = tuple(pack_weights(kernel, part) for kernel, part in parts)
+    return PackedWeights(arrays, tuple(part for _, part in parts))
+
+
+def _parts(function: Function, cached: jax.Array) -> list[tuple[jax.Array, Part]]:
+    """The convolutions that an operation consists of, and their kernels.
 
     Those of a transposed one are its phases: in each, output pixels see the same taps.
     """
     operation = function.neighbourhood
-    _, height, width, _ = function.output_shape
+    _, height, width, _ = cached.shape
     if isinstance(operation, Convolution):
-        return [(operation, Lattice((height, width)))]
+        return [_part(function, cached, operation, Lattice((height, width)))]
     assert isinstance(operation, TransposedConvolution)
     rows, columns = operation.strides
     parts = []
@@ -310,56 +308,35 @@ def _parts(function: Function) -> list[tuple[Convolution, Lattice]]:
             size = (-(-(height - row) // rows), -(-(width - column) // columns))
             phase = operation.phase(row, column, *function.shapes[0][1:3])
             lattice = Lattice(size, operation.strides, (row, column))
-            parts.append((phase or _without_taps(operation, size), lattice))
+            phase = phase or _without_taps(operation, size)
+            parts.append(_part(function, cached, phase, lattice))
     return parts
+
+
+def _part(
+    function: Function, cached: jax.Array, convolution: Convolution, lattice: Lattice
+) -> tuple[jax.Array, Part]:
+    """The kernel of a convolution at a lattice of output pixels, and the rest of it."""
+    kernel, groups = convolution.kernel, convolution.groups
+    precision = _precision(convolution.precision)
+    shape = convolution_shape(kernel, groups, cached.shape, lattice.size, precision)
+    return kernel, Part(
+        shape=kernel.shape,
+        dtype=kernel.dtype,
+        window=_kernel_window(convolution.window),
+        groups=groups,
+        in_width=function.shapes[0][2],
+        lattice=lattice,
+        of_output=not _finds_reach(function) or bool(_masks(function)[1]),
+        precision=precision,
+        config=_chosen or choose_convolution_config(shape),
+    )
 
 
 def _without_taps(operation: TransposedConvolution, size: tuple[int, int]) -> Convolution:
     """A convolution whose only tap lies outside the map for each of `size` output pixels."""
     kernel = jnp.zeros((1, 1, *operation.kernel.shape[2:]), operation.kernel.dtype)
     return Convolution(kernel, Window((1, 1), (1, 1), ((size[0], 0), (size[1], 0))))
-
-
-def _convolve_part(
-    update: _Update,
-    part: Convolution,
-    lattice: Lattice,
-    value: jax.Array,
-    mask: jax.Array | None,
-    counters: Counters,
-    packed: jax.Array | None,
-) -> Outcome:
-    """The convolution at a lattice of output pixels."""
-    tail = update.function.tail
-    candidates, given, other_mask = update.candidates
-    others = [value_of(other) for other in tail.others]
-    epilogue = Epilogue(_affine(tail), others[0] if others else None, update.pointwise)
-    return convolve(
-        update.function.values[0],
-        part.kernel,
-        _kernel_window(part.window),
-        part.groups,
-        candidates,
-        given,
-        other_mask,
-        epilogue,
-        value,
-        mask,
-        counters,
-        lattice,
-        update.threshold,
-        update.norm,
-        _precision(part.precision),
-        _config(part, value, lattice),
-        packed,
-    )
-
-
-def _config(part: Convolution, value: jax.Array, lattice: Lattice) -> ConvolutionConfig:
-    """How a convolution that gives some pixels of a map is computed."""
-    precision = _precision(part.precision)
-    shape = convolution_shape(part.kernel, part.groups, value.shape, lattice.size, precision)
-    return _chosen or choose_convolution_config(shape)
 
 
 def convolution_shape(

@@ -69,10 +69,10 @@ class Layer:
         """What a configuration is chosen by, on a GPU of this capability."""
         from deltajax.ops.update_triton import convolution_shape
 
-        given = self.arguments
-        kernel = jax.ShapeDtypeStruct(given["kernel"].shape, dtype)
-        out = (self.streams, *given["value"].shape[1:])
-        shape = convolution_shape(kernel, given["groups"], out, given["lattice"].size, precision)
+        part = self.arguments["part"]
+        kernel = jax.ShapeDtypeStruct(part.shape, dtype)
+        out = (self.streams, *self.arguments["value"].shape[1:])
+        shape = convolution_shape(kernel, part.groups, out, part.lattice.size, precision)
         return dataclasses.replace(
             shape,
             multiprocessors=MULTIPROCESSORS[capability],
@@ -81,11 +81,17 @@ class Layer:
 
     def arguments_as(self, dtype: str, precision: str, config: Any) -> dict[str, Any]:
         """The arguments of all streams, in a dtype."""
-        given = {**self.arguments, "precision": precision, "config": config}
+        from deltajax.triton_kernels.convolution import pack_weights
+
+        part = dataclasses.replace(
+            self.arguments["part"], dtype=jnp.dtype(dtype), precision=precision, config=config
+        )
+        kernel = jax.ShapeDtypeStruct(part.shape, part.dtype)
+        weights = jax.eval_shape(lambda kernel: pack_weights(kernel, part), kernel)
+        given = {**self.arguments, "part": part, "weights": weights}
         for name in MAPS:
             if (array := given[name]) is not None:
                 given[name] = self._as(array, dtype if array.ndim == 4 else array.dtype)
-        given["kernel"] = jax.ShapeDtypeStruct(given["kernel"].shape, dtype)
         if (other := given["epilogue"].other) is not None:
             given["epilogue"] = given["epilogue"]._replace(other=self._as(other, dtype))
         return given
