@@ -155,7 +155,6 @@ def _computed(
     NORM: tl.constexpr,
     PRECISION: tl.constexpr,
     WIDE: tl.constexpr,
-    COMPILED: tl.constexpr,
 ):
     """Applies the tail to sums [pixels, channels], and compares with the map.
 
@@ -204,7 +203,7 @@ def _computed(
         sums = POINTWISE(sums)
     if PRECISION == "tf32":
         # For the convolutions that will read it.
-        sums = nearest_tf32(sums, COMPILED)
+        sums = nearest_tf32(sums)
     new = sums.to(value.dtype.element_ty)
     change = new.to(tl.float32) - old.to(tl.float32)
     return new, address, exceeding(change, tau, both, NORM), out_pixel
@@ -577,7 +576,6 @@ def convolution_kernel(
                 NORM,
                 PRECISION,
                 WIDE,
-                COMPILED,
             )
             _commit(
                 new,
@@ -707,7 +705,6 @@ def convolution_kernel(
                         NORM,
                         PRECISION,
                         WIDE,
-                        COMPILED,
                     )
                     so_far += parts
                     enough = valid & exceeded(so_far, tau, C_OUT, NORM)
@@ -811,7 +808,6 @@ def convolution_kernel(
                         NORM,
                         PRECISION,
                         WIDE,
-                        COMPILED,
                     )
                     _commit(
                         new,
