@@ -206,7 +206,7 @@ def _computed(
         sums = nearest_tf32(sums)
     new = sums.to(value.dtype.element_ty)
     change = new.to(tl.float32) - old.to(tl.float32)
-    return new, address, exceeding(change, tau, both, NORM), out_pixel
+    return new, address, exceeding(change, tau, channel_valid, NORM), out_pixel
 
 
 @triton.jit

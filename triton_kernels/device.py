@@ -131,22 +131,24 @@ def scaled(
 
 
 @triton.jit
-def exceeding(
-    difference,
-    threshold,
-    valid,
-    NORM: tl.constexpr,
-):
+def exceeding(difference, threshold, channel_valid, NORM: tl.constexpr):
     """What a block of channels adds to the norm of each pixel's change, [pixels] float32.
 
-    Of the norm "max" it is how many channels differ by more than the threshold, so that NaN, which
-    compares with nothing, counts as changed; of the others a sum of squares.
+    Of the norm "max" it is one where a channel differs by more than the threshold, so that NaN,
+    which compares with nothing, counts as changed; of the others a sum of squares.
+
+    In integers, as in `nearest_tf32`: no number of the block is compared by itself.
     """
+    magnitude_bits = tl.where(channel_valid, 0x7FFFFFFF, 0)
+    magnitude = difference.to(tl.int32, bitcast=True) & magnitude_bits[None, :]
     if NORM == "max":
-        part = tl.where(valid & ~(tl.abs(difference) <= threshold), 1.0, 0.0)
+        # Positive numbers have the order of their bits, and NaN is above all of them.
+        largest = tl.max(magnitude, axis=1).to(tl.float32, bitcast=True)
+        parts = tl.where(largest <= threshold, 0.0, 1.0)
     else:
-        part = tl.where(valid, difference * difference, 0.0)
-    return tl.sum(part, axis=1)
+        magnitude = magnitude.to(tl.float32, bitcast=True)
+        parts = tl.sum(magnitude * magnitude, axis=1)
+    return parts
 
 
 @triton.jit

@@ -385,7 +385,7 @@ def pixelwise_kernel(
                 if turn == 0:
                     old = tl.load(value + address, mask=both, other=0.0)
                     change = new.to(tl.float32) - old.to(tl.float32)
-                    norm += exceeding(change, tau, both, NORM)
+                    norm += exceeding(change, tau, channel_valid, NORM)
                     if PASSES == 1:
                         passed = active & exceeded(norm, tau, C_OUT, NORM)
                 if turn == PASSES - 1:

@@ -71,7 +71,7 @@ def sparsify_kernel(
     old = tl.load(value + address, mask=both, other=0.0)
     tau = tl.load(threshold)
     change = new.to(tl.float32) - old.to(tl.float32)
-    passed = active & exceeded(exceeding(change, tau, both, NORM), tau, C, NORM)
+    passed = active & exceeded(exceeding(change, tau, valid, NORM), tau, C, NORM)
     if COMMIT:
         tl.store(value + address, new, mask=passed[:, None] & valid[None, :])
     tl.store(mask + pixel, passed, mask=inside)
@@ -270,6 +270,6 @@ def dilate_kernel(
         address = (index * C)[:, None] + channel[None, :]
         old = tl.load(value + address, mask=both, other=0.0)
         change = new.to(tl.float32) - old.to(tl.float32)
-        passed = active & exceeded(exceeding(change, 0.0, both, "max"), 0.0, C, "max")
+        passed = active & exceeded(exceeding(change, 0.0, valid, "max"), 0.0, C, "max")
         tl.store(value + address, new, mask=passed[:, None] & valid[None, :])
     tl.store(mask + pixel, passed, mask=inside)
