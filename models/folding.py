@@ -5,7 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from deltajax.ops.tail import Norm
+from deltajax.ops.tail import folded_norm
 
 from .calibration import BATCH_STATS
 from .common import VideoNetwork
@@ -54,7 +54,6 @@ def _folded(
             for name, value in params.items()
         }
     learnt, seen = params[NORM], statistics[NORM]
-    norm = Norm(seen["mean"], seen["var"], learnt["scale"], learnt["bias"], epsilon)
-    factor, bias = norm.scale_and_shift()
+    factor, bias = folded_norm(seen["mean"], seen["var"], learnt["scale"], learnt["bias"], epsilon)
     kernel = params["kernel"]
     return {"kernel": (kernel.astype(jnp.float32) * factor).astype(kernel.dtype), "bias": bias}

@@ -44,32 +44,18 @@ class Affine(NamedTuple):
 
     Attributes:
         scale, shift: or None.
-        mean, variance: float32, of a norm (z − mean) / √(variance + ε) · scale + shift; or None.
-        epsilon: of that norm.
     """
 
     scale: jax.Array | None = None
     shift: jax.Array | None = None
-    mean: jax.Array | None = None
-    variance: jax.Array | None = None
-    epsilon: float | None = None
 
     def operands(self, nothing: jax.Array) -> dict[str, jax.Array]:
         """As a kernel takes it, `nothing` standing for what there is not."""
-        arrays = {
-            "scale": self.scale,
-            "shift": self.shift,
-            "mean": self.mean,
-            "variance": self.variance,
-        }
+        arrays = {"scale": self.scale, "shift": self.shift}
         return {name: nothing if array is None else array for name, array in arrays.items()}
 
-    def constants(self) -> dict[str, bool | float | None]:
-        return {
-            "HAS_SCALE": self.scale is not None,
-            "HAS_SHIFT": self.shift is not None,
-            "EPSILON": self.epsilon,
-        }
+    def constants(self) -> dict[str, bool]:
+        return {"HAS_SCALE": self.scale is not None, "HAS_SHIFT": self.shift is not None}
 
 
 def other_strides(other: jax.Array | None, shape: tuple[int, ...]) -> tuple[tuple[int, ...], str]:

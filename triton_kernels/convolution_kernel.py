@@ -132,8 +132,6 @@ def _computed(
     value,
     scale,
     shift,
-    mean,
-    variance,
     other,
     tau,
     row_offset,
@@ -149,7 +147,6 @@ def _computed(
     OUT_STRIDE_WIDTH: tl.constexpr,
     HAS_SCALE: tl.constexpr,
     HAS_SHIFT: tl.constexpr,
-    EPSILON: tl.constexpr,
     OTHER: tl.constexpr,
     POINTWISE: tl.constexpr,
     NORM: tl.constexpr,
@@ -179,9 +176,7 @@ def _computed(
     both = active[:, None] & channel_valid[None, :]
     address = (index * C_OUT)[:, None] + channel[None, :]
     old = tl.load(value + address, mask=both, other=0.0)
-    sums = scaled(
-        sums, scale, shift, mean, variance, channel, channel_valid, HAS_SCALE, HAS_SHIFT, EPSILON
-    )
+    sums = scaled(sums, scale, shift, channel, channel_valid, HAS_SCALE, HAS_SHIFT)
     if OTHER != "none":
         further = other_block(
             other,
@@ -293,8 +288,6 @@ def convolution_kernel(
     other_mask,
     scale,
     shift,
-    mean,
-    variance,
     other,
     threshold,
     first_counter,
@@ -346,7 +339,6 @@ def convolution_kernel(
     HAS_OTHER_MASK: tl.constexpr,
     HAS_SCALE: tl.constexpr,
     HAS_SHIFT: tl.constexpr,
-    EPSILON: tl.constexpr,
     OTHER: tl.constexpr,
     POINTWISE: tl.constexpr,
     NORM: tl.constexpr,
@@ -553,8 +545,6 @@ def convolution_kernel(
                 value,
                 scale,
                 shift,
-                mean,
-                variance,
                 other,
                 tau,
                 row_offset,
@@ -570,7 +560,6 @@ def convolution_kernel(
                 OUT_STRIDE_WIDTH,
                 HAS_SCALE,
                 HAS_SHIFT,
-                EPSILON,
                 OTHER,
                 POINTWISE,
                 NORM,
@@ -682,8 +671,6 @@ def convolution_kernel(
                         value,
                         scale,
                         shift,
-                        mean,
-                        variance,
                         other,
                         tau,
                         row_offset,
@@ -699,7 +686,6 @@ def convolution_kernel(
                         OUT_STRIDE_WIDTH,
                         HAS_SCALE,
                         HAS_SHIFT,
-                        EPSILON,
                         OTHER,
                         POINTWISE,
                         NORM,
@@ -785,8 +771,6 @@ def convolution_kernel(
                         value,
                         scale,
                         shift,
-                        mean,
-                        variance,
                         other,
                         tau,
                         row_offset,
@@ -802,7 +786,6 @@ def convolution_kernel(
                         OUT_STRIDE_WIDTH,
                         HAS_SCALE,
                         HAS_SHIFT,
-                        EPSILON,
                         OTHER,
                         POINTWISE,
                         NORM,

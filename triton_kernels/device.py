@@ -97,36 +97,14 @@ def nearest_tf32(block):
 
 
 @triton.jit
-def scaled(
-    block,
-    scale,
-    shift,
-    mean,
-    variance,
-    channel,
-    valid,
-    HAS_SCALE: tl.constexpr,
-    HAS_SHIFT: tl.constexpr,
-    EPSILON: tl.constexpr,
-):
-    """block · scale + shift, or with an EPSILON (block − mean) / √(variance + ε) · scale + shift.
-
-    The norm is folded here and not before: XLA makes a kernel of that for each layer and frame.
-    """
-    if EPSILON is not None:
-        factor = tl.load(scale + channel, mask=valid, other=0.0).to(tl.float32)
-        spread = tl.load(variance + channel, mask=valid, other=1.0).to(tl.float32)
-        factor *= tl.rsqrt(spread + EPSILON)
-        offset = tl.load(shift + channel, mask=valid, other=0.0).to(tl.float32)
-        offset -= tl.load(mean + channel, mask=valid, other=0.0).to(tl.float32) * factor
-        block = block * factor[None, :] + offset[None, :]
-    else:
-        if HAS_SCALE:
-            factor = tl.load(scale + channel, mask=valid, other=0.0)
-            block = block * factor.to(tl.float32)[None, :]
-        if HAS_SHIFT:
-            offset = tl.load(shift + channel, mask=valid, other=0.0)
-            block = block + offset.to(tl.float32)[None, :]
+def scaled(block, scale, shift, channel, valid, HAS_SCALE: tl.constexpr, HAS_SHIFT: tl.constexpr):
+    """block · scale + shift, of the channels."""
+    if HAS_SCALE:
+        factor = tl.load(scale + channel, mask=valid, other=0.0)
+        block = block * factor.to(tl.float32)[None, :]
+    if HAS_SHIFT:
+        offset = tl.load(shift + channel, mask=valid, other=0.0)
+        block = block + offset.to(tl.float32)[None, :]
     return block
 
 
@@ -136,18 +114,17 @@ def exceeding(difference, threshold, channel_valid, NORM: tl.constexpr):
 
     Of the norm "max" it is one where a channel differs by more than the threshold, so that NaN,
     which compares with nothing, counts as changed; of the others a sum of squares.
-
-    In integers, as in `nearest_tf32`: no number of the block is compared by itself.
     """
-    magnitude_bits = tl.where(channel_valid, 0x7FFFFFFF, 0)
-    magnitude = difference.to(tl.int32, bitcast=True) & magnitude_bits[None, :]
     if NORM == "max":
-        # Positive numbers have the order of their bits, and NaN is above all of them.
+        # As in `nearest_tf32` no number is compared by itself. Positive numbers have the order of
+        # their bits, and NaN is above all of them.
+        magnitude = tl.where(channel_valid, 0x7FFFFFFF, 0)[None, :]
+        magnitude = magnitude & difference.to(tl.int32, bitcast=True)
         largest = tl.max(magnitude, axis=1).to(tl.float32, bitcast=True)
         parts = tl.where(largest <= threshold, 0.0, 1.0)
     else:
-        magnitude = magnitude.to(tl.float32, bitcast=True)
-        parts = tl.sum(magnitude * magnitude, axis=1)
+        difference = tl.where(channel_valid[None, :], difference, 0.0)
+        parts = tl.sum(difference * difference, axis=1)
     return parts
 
 

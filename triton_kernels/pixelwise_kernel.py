@@ -166,8 +166,6 @@ def pixelwise_kernel(
     other_mask,
     scale,
     shift,
-    mean,
-    variance,
     other0,
     other1,
     other2,
@@ -209,7 +207,6 @@ def pixelwise_kernel(
     HAS_OTHER_MASK: tl.constexpr,
     HAS_SCALE: tl.constexpr,
     HAS_SHIFT: tl.constexpr,
-    EPSILON: tl.constexpr,
     OTHER0: tl.constexpr,
     OTHER1: tl.constexpr,
     OTHER2: tl.constexpr,
@@ -311,18 +308,7 @@ def pixelwise_kernel(
                 if KIND != "concatenation":
                     # The specification rounds to the input's dtype before the tail.
                     new = new.to(x0.dtype.element_ty).to(tl.float32)
-                new = scaled(
-                    new,
-                    scale,
-                    shift,
-                    mean,
-                    variance,
-                    channel,
-                    channel_valid,
-                    HAS_SCALE,
-                    HAS_SHIFT,
-                    EPSILON,
-                )
+                new = scaled(new, scale, shift, channel, channel_valid, HAS_SCALE, HAS_SHIFT)
                 if OTHER0 != "none":
                     further0 = other_block(
                         other0,

@@ -6,7 +6,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from ..ops.identity import Identity
-from ..ops.tail import Norm, Tail
+from ..ops.tail import Tail, folded_norm
 from ..tensor import DeltaTensor
 from .update_point import Input, UpdatePoint
 
@@ -34,8 +34,10 @@ class BatchNorm(UpdatePoint):
     param_dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def constants(self, features: int, x: jax.Array | None = None) -> Norm:
-        """The norm of C channels, as an update point's tail takes it.
+    def scale_and_shift(
+        self, features: int, x: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """The norm of C channels as z · scale + shift, both [C], as an update point's tail has it.
 
         Args:
             features: C.
@@ -60,7 +62,7 @@ class BatchNorm(UpdatePoint):
                 keep = self.momentum
                 mean.value = keep * mean.value + (1 - keep) * batch_mean
                 var.value = keep * var.value + (1 - keep) * batch_var
-        return Norm(batch_mean, batch_var, scale, bias, self.epsilon)
+        return folded_norm(batch_mean, batch_var, scale, bias, self.epsilon)
 
     def __call__(self, x: Input, *, train: bool = False) -> Input:
         """[N, H, W, C] → [N, H, W, C].
@@ -70,9 +72,9 @@ class BatchNorm(UpdatePoint):
         """
         check_not_training(self, x, train)
         batch = x if train and not isinstance(x, DeltaTensor) else None
-        norm = self.constants(x.shape[-1], batch)
+        scale, shift = self.scale_and_shift(x.shape[-1], batch)
         dtype = jnp.dtype(self.dtype) if self.dtype is not None else None
-        return self.compute(Identity(), Tail(norm=norm, dtype=dtype), [x])
+        return self.compute(Identity(), Tail(scale, shift, dtype=dtype), [x])
 
 
 def check_not_training(layer: UpdatePoint, x: Input, train: bool) -> None:

@@ -82,10 +82,10 @@ class _ConvolutionLayer(UpdatePoint):
                 if bias is not None:
                     batch = batch + bias
             layer = self.norm.clone(parent=self, name="batch_norm")
-            norm = layer.constants(self.features, batch)
+            scale, shift = layer.scale_and_shift(self.features, batch)
             if bias is not None:
-                norm = dataclasses.replace(norm, mean=norm.mean - bias)
-            tail = Tail(norm=norm, activation=activation)
+                shift = shift + bias * scale
+            tail = Tail(scale, shift, activation=activation)
         if residual is not None:
             expected = operation.output_shape((x.shape,))
             if residual.shape != expected:

@@ -66,9 +66,12 @@ class PackedWeights(flax.struct.PyTreeNode):
     """Weights of an update as its kernels take them.
 
     Attributes:
-        arrays: one for each part of the operation.
-        layout: what each is laid out for.
+        scale, shift: of the tail, or None.
+        arrays: one for each part of the operation; none if it has no weights.
+        layout: what each is laid out for, if that depends on anything.
     """
 
-    arrays: tuple[Any, ...]
-    layout: Any = flax.struct.field(pytree_node=False)
+    scale: Any = None
+    shift: Any = None
+    arrays: tuple[Any, ...] = ()
+    layout: tuple[Any, ...] = flax.struct.field(pytree_node=False, default=())

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -109,6 +109,13 @@ def update_triton(
     """See `update`. For functions that `supports` accepts; with what `arrivals_of` it says."""
     call = _call_of(function)
     assert call is not None
+    if packed is None:
+        packed = _pack(function, cached)
+    elif packed.layout != tuple(part for _, part in _parts(function, cached)):
+        raise ValueError(
+            "the weights were packed for frames of another shape, or another precision; pack "
+            "them again with deltajax.pack_weights(model, variables, frame)"
+        )
     tau = jnp.asarray(threshold, jnp.float32).reshape(1)
     value, mask, counters = call(_Update(function, cached, tau, norm, arrivals, packed))
     left = after_update(arrivals).replace(counters=counters)
@@ -117,9 +124,8 @@ def update_triton(
 
 def pack(function: Function, cached: jax.Array) -> PackedWeights | None:
     """See `deltajax.ops.update.pack`. For functions that `supports` accepts."""
-    if _call_of(function) is not _convolve:
-        return None
-    return _pack(_parts(function, cached))
+    packed = _pack(function, cached)
+    return packed if jax.tree.leaves(packed) else None
 
 
 def try_update(device: Any) -> None:
@@ -166,7 +172,7 @@ class _Update:
     threshold: jax.Array
     norm: ThresholdNorm
     arrivals: Arrivals
-    packed: PackedWeights | None
+    packed: PackedWeights
 
     @functools.cached_property
     def candidates(self) -> tuple[jax.Array, bool, jax.Array | None]:
@@ -175,6 +181,11 @@ class _Update:
             return self.function.reach(), True, None
         (mask,), others = _masks(self.function)
         return mask, False, others[0] if others else None
+
+    @property
+    def affine(self) -> Affine:
+        """The tail's scale and shift."""
+        return Affine(self.packed.scale, self.packed.shift)
 
     @functools.cached_property
     def pointwise(self):
@@ -233,19 +244,10 @@ def _pointwise_of(tail: Tail):
     """The tail's function of the sum and its others for kernels; None if it has none."""
     if tail.combine is None and tail.activation is None:
         return None
-    scaled = dataclasses.replace(
-        tail, scale=None, shift=None, norm=None, dtype=jnp.dtype(jnp.float32)
-    )
+    scaled = dataclasses.replace(tail, scale=None, shift=None, dtype=jnp.dtype(jnp.float32))
     dtypes = (jnp.dtype(jnp.float32), *(jnp.dtype(x.dtype) for x in tail.others))
     kernel = pointwise_kernel(lambda z, *others: scaled(z, others), dtypes)
     return _UNSUPPORTED if kernel is None else kernel
-
-
-def _affine(tail: Tail) -> Affine:
-    norm = tail.norm
-    if norm is None:
-        return Affine(tail.scale, tail.shift)
-    return Affine(norm.scale, norm.bias, norm.mean, norm.variance, norm.epsilon)
 
 
 def _kernel_window(window: Window):
@@ -255,18 +257,12 @@ def _kernel_window(window: Window):
 
 def _convolve(update: _Update) -> Outcome:
     """A call for each part of the operation."""
-    parts, tail = _parts(update.function, update.cached), update.function.tail
-    packed = update.packed or _pack(parts)
-    if packed.layout != tuple(part for _, part in parts):
-        raise ValueError(
-            "the weights were packed for frames of another shape, or another precision; pack "
-            "them again with deltajax.pack_weights(model, variables, frame)"
-        )
+    packed = update.packed
     candidates, given, other_mask = update.candidates
-    others = [value_of(other) for other in tail.others]
-    epilogue = Epilogue(_affine(tail), others[0] if others else None, update.pointwise)
+    others = [value_of(other) for other in update.function.tail.others]
+    epilogue = Epilogue(update.affine, others[0] if others else None, update.pointwise)
     value, mask, array = update.cached, None, update.arrivals.counters
-    number = COUNTERS // len(parts)
+    number = COUNTERS // len(packed.arrays)
     for index, (weights, part) in enumerate(zip(packed.arrays, packed.layout, strict=True)):
         value, mask, array = convolve(
             update.function.values[0],
@@ -286,17 +282,23 @@ def _convolve(update: _Update) -> Outcome:
     return value, mask, array
 
 
-def _pack(parts: Sequence[tuple[jax.Array, Part]]) -> PackedWeights:
+def _pack(function: Function, cached: jax.Array) -> PackedWeights:
+    tail, operation = function.tail, function.neighbourhood
+    parts = _parts(function, cached)
     arrays = tuple(pack_weights(kernel, part) for kernel, part in parts)
-    return PackedWeights(arrays, tuple(part for _, part in parts))
+    if isinstance(operation, Convolution) and not parts:
+        arrays = (operation.kernel,)
+    return PackedWeights(tail.scale, tail.shift, arrays, tuple(part for _, part in parts))
 
 
 def _parts(function: Function, cached: jax.Array) -> list[tuple[jax.Array, Part]]:
-    """The convolutions that an operation consists of, and their kernels.
+    """The convolutions that an operation consists of, if it multiplies matrices, and their kernels.
 
     Those of a transposed one are its phases: in each, output pixels see the same taps.
     """
     operation = function.neighbourhood
+    if _call_of(function) is not _convolve:
+        return []
     _, height, width, _ = cached.shape
     if isinstance(operation, Convolution):
         return [_part(function, cached, operation, Lattice((height, width)))]
@@ -384,10 +386,9 @@ def configured(config: ConvolutionConfig | None) -> Iterator[None]:
 
 
 def _compute_pixels(update: _Update) -> Outcome:
-    operation, tail = update.function.neighbourhood, update.function.tail
-    weights, window = None, KernelWindow()
+    operation, window = update.function.neighbourhood, KernelWindow()
     if isinstance(operation, Convolution):
-        kind, weights, window = "depthwise", operation.kernel, _kernel_window(operation.window)
+        kind, window = "depthwise", _kernel_window(operation.window)
     elif isinstance(operation, MaxPooling):
         kind, window = "max", _kernel_window(operation.window)
     elif isinstance(operation, AveragePooling):
@@ -401,13 +402,13 @@ def _compute_pixels(update: _Update) -> Outcome:
     value, mask = compute_pixels(
         kind,
         update.function.values,
-        weights,
+        update.packed.arrays[0] if update.packed.arrays else None,
         window,
         candidates,
         given,
         other_mask,
-        _affine(tail),
-        tuple(value_of(other) for other in tail.others),
+        update.affine,
+        tuple(value_of(other) for other in update.function.tail.others),
         update.pointwise,
         update.cached,
         update.threshold,

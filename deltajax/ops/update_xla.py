@@ -90,7 +90,6 @@ def update_xla(
     norm: ThresholdNorm,
 ) -> Updated:
     """See `update`."""
-    function = dataclasses.replace(function, tail=function.tail.folded())
     streams, height, width, _ = cached.shape
     operation = function.neighbourhood
     pixel = sum(x.shape[3] * x.dtype.itemsize for x in function.inputs)

@@ -10,16 +10,18 @@ import pytest
 
 from tests.triton_kernels.ahead_of_time import SHARED_LIMIT, output_of
 
-RESNET50_SPILLS = {80: 136, 90: 208, 100: 248}
+RESNET50_SPILLS = {80: 112, 90: 112, 100: 320}
 """Bytes of registers that a thread of a kernel of ResNet-50 keeps in memory, at most, by compute
 capability (Triton 3.9; docs/performance.md says which kernels they are)."""
-SPILLING = {80: 2, 90: 2, 100: 6}
+SPILLING = {80: 2, 90: 3, 100: 7}
 """Kernels of ResNet-50 that keep more than FEW there, of about thirty."""
 FEW = 64
-OTHER_SPILLS = {80: 32, 90: 0, 100: 0}
+OTHER_SPILLS = {80: 8, 90: 0, 100: 0}
 """Bytes that a kernel of another network keeps there."""
-TABLE_SPILLS = 288
+TABLE_SPILLS = 272
 """And of tiles that only a table of measured configurations can have."""
+PIXELWISE_SPILLS = {80: 0, 90: 16, 100: 16}
+"""And one kernel without products, of bilinear resizing with the norm "l2", of its 72 registers."""
 
 
 def compiled(*arguments: str) -> list[dict[str, Any]]:
@@ -56,7 +58,7 @@ def test_every_tile(capability):
 
 @pytest.mark.parametrize("capability", [80, 90, 100])
 def test_operations_without_products(capability):
-    check(compiled("pixelwise", str(capability)), spill_bytes=0)
+    check(compiled("pixelwise", str(capability)), PIXELWISE_SPILLS[capability])
 
 
 def test_a_network():

@@ -3,6 +3,8 @@
 import triton
 import triton.language as tl
 
+from deltajax.triton_kernels.device import exceeded, exceeding
+
 
 @triton.jit
 def double(x):
@@ -72,3 +74,24 @@ def narrow(x, y, BLOCK: tl.constexpr):
 @triton.jit
 def fill(x, BLOCK: tl.constexpr):
     tl.store(x + tl.arange(0, BLOCK), 1.0)
+
+
+@triton.jit
+def changes(
+    difference, passed, threshold, ROWS: tl.constexpr, COLUMNS: tl.constexpr, NORM: tl.constexpr
+):
+    """Whether the norms of rows of difference, [ROWS, COLUMNS], exceed a threshold.
+
+    In two blocks of four channels, of which the last are beyond COLUMNS.
+    """
+    row = tl.arange(0, ROWS)
+    tau = tl.load(threshold)
+    parts = tl.zeros((ROWS,), tl.float32)
+    for half in tl.static_range(2):  # pyright: ignore[reportGeneralTypeIssues]
+        column = half * 4 + tl.arange(0, 4)
+        valid = column < COLUMNS
+        # Beyond the last channel is what must not count.
+        index = row[:, None] * COLUMNS + column[None, :]
+        block = tl.load(difference + index, mask=valid[None, :], other=1e30)
+        parts += exceeding(block, tau, valid, NORM)
+    tl.store(passed + row, exceeded(parts, tau, COLUMNS, NORM))
