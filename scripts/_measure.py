@@ -1,8 +1,9 @@
 """Times of the dense and the incremental network, taken in turns in one process."""
 
 import dataclasses
+import itertools
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -117,19 +118,23 @@ class Stopwatch:
             )
             advance(1)
 
-    def run(self, variables: Variables, frames: Sequence[np.ndarray], advance: Advance) -> Run:
-        """Goes on from the state with frames [N, H, W, 3], through both networks in turns.
+    def chunks(self, frames: Sequence[np.ndarray]) -> Iterator[jax.Array]:
+        """Frames [N, H, W, 3], a multiple of F of them, on the device, [F, N, H, W, 3]."""
+        for some in itertools.batched(frames, self.frames_per_call):
+            yield jax.block_until_ready(jax.device_put(np.stack(some)))
+
+    def run(self, variables: Variables, chunks: Iterable[jax.Array], advance: Advance) -> Run:
+        """Goes on from the state, through both networks in turns.
 
         Args:
             variables: those of the network.
-            frames: a multiple of `frames_per_call` of them.
+            chunks: the frames of each call, [F, N, H, W, 3].
             advance: called after each call.
         """
         count = self.frames_per_call
         dense_ms, incremental_ms = [], []
         error, frozen_error = RelativeError(), RelativeError()
-        for start in range(0, len(frames), count):
-            chunk = jax.block_until_ready(jax.device_put(np.stack(frames[start : start + count])))
+        for chunk in chunks:
             expected, milliseconds = timed(self._dense, variables, chunk)
             dense_ms.append(milliseconds / count)
             (outputs, self._delta), milliseconds = timed(
@@ -218,14 +223,20 @@ def measure(
     clip = list(frames)
     first = np.median([stopwatch.first_frame(variables, clip[0]) for _ in range(NUM_FIRST)])
     stopwatch.warm_up(variables, clip[1 : 1 + num_warmup], advance)
-    steady = stopwatch.run(variables, clip[1 + num_warmup :], advance)
-    repeats = NUM_REPEATS * stopwatch.frames_per_call
-    still = repeats * [clip[-1]]
-    static = stopwatch.run(variables, still, advance)
+    steady = stopwatch.run(variables, stopwatch.chunks(clip[1 + num_warmup :]), advance)
+
+    def repeats(period: Sequence[np.ndarray]) -> Iterator[jax.Array]:
+        """The same again and again: copying it to the device each time would take longest."""
+        return itertools.islice(itertools.cycle(list(stopwatch.chunks(period))), NUM_REPEATS)
+
+    count = stopwatch.frames_per_call
+    still = [clip[-1]] * max(count, NUM_COUNTED)
+    static = stopwatch.run(variables, repeats(still[:count]), advance)
     # Half the range up or down at every pixel; the inverse leaves medium grey as it is.
-    flipped = clip[-1] ^ np.uint8(128)
-    changing = [clip[-1] if step % 2 else flipped for step in range(repeats)]
-    full_change = stopwatch.run(variables, changing, advance)
+    changing = [clip[-1] ^ np.uint8(128), clip[-1]] * count
+    # Two calls if one ends with what it began with.
+    period = changing if count % 2 else changing[:count]
+    full_change = stopwatch.run(variables, repeats(period), advance)
 
     counted = [*clip, *still[:NUM_COUNTED], *changing[:NUM_COUNTED]]
     points = stopwatch.statistics(variables, counted)

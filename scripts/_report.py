@@ -95,7 +95,7 @@ def curve_point(
     steady = 1 + case.num_warmup
     stopwatch.first_frame(variables, clip[0])
     stopwatch.warm_up(variables, clip[1:steady], advance)
-    run = stopwatch.run(variables, clip[steady:], advance)
+    run = stopwatch.run(variables, stopwatch.chunks(clip[steady:]), advance)
     number = np.broadcast_to(np.arange(len(frames))[:, None], frames.shape[:2])
     work = total(stopwatch.statistics(variables, frames), number >= steady)
     dense_ms, steady_ms = float(np.median(run.dense_ms)), float(np.median(run.incremental_ms))
