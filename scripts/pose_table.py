@@ -343,7 +343,7 @@ def timings(
             variables = scaled(factor)
             stopwatch.first_frame(variables, frames[0])
             stopwatch.warm_up(variables, frames[1 : 1 + WARMUP], advance)
-            run = stopwatch.run(variables, steady, advance)
+            run = stopwatch.run(variables, stopwatch.chunks(steady), advance)
             times[backend] = float(np.median(run.incremental_ms))
             dense_ms.extend(run.dense_ms)
     return {DENSE: float(np.median(dense_ms)), **times}
