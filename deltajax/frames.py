@@ -54,8 +54,9 @@ def pack_weights(
 ) -> dict[str, Any]:
     """Lays a model's weights out as the kernels of a GPU take them, once for many frames.
 
-    For those who apply a model frame by frame, as with a camera: without this it is done in every
-    frame. `scan_frames` does it by itself, once a call, if it has not been done before.
+    For those who apply a model frame by frame, as with a camera: without this weights are rounded
+    and laid out, and batch norms folded, in every frame. `scan_frames` does it by itself, once a
+    call, if it has not been done before.
 
     Args:
         model: any Flax module built of deltajax layers.
@@ -65,8 +66,9 @@ def pack_weights(
 
     Returns:
         The variables with a further collection, "packed", for frames of this shape. Kernels take
-        the weights from it, and no notice of "params" that change afterwards: pack again after
-        training or loading. Where no kernels run the variables are as they were.
+        the weights and norms from it, and no notice of "params" and "batch_stats" that change
+        afterwards: pack again after training, loading or calibration. Where no kernels run the
+        variables are as they were.
     """
     kept = {name: value for name, value in variables.items() if name != PACKED}
     rest = {name: value for name, value in kept.items() if name != DELTA}
@@ -80,7 +82,7 @@ def _packed(
 ) -> dict[str, Any]:
     """The collection "packed", if there is any, of a pass in which nothing else is computed."""
     changed = model.apply(variables, frame, mutable=[DELTA, PACKED], **dict(kwargs))[1]
-    return {name: changed[name] for name in (PACKED,) if name in changed}
+    return {PACKED: changed[PACKED]} if PACKED in changed else {}
 
 
 def scan_frames(

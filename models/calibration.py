@@ -50,4 +50,5 @@ def calibrate_batch_norm(
         raise ValueError("calibrate_batch_norm needs at least one frame")
     # Averages that began at zero have seen this share of a whole; as in Adam.
     seen = 1 - dj.BatchNorm.momentum**count
+    variables.pop("packed", None)  # with the norms as they were
     return {**variables, BATCH_STATS: jax.tree.map(lambda average: average / seen, averages)}

@@ -36,7 +36,7 @@ def fold_batch_norm(
     """
     if network.folded:
         raise ValueError("the network's batch norms have been folded before")
-    kept = {name: value for name, value in variables.items() if name != BATCH_STATS}
+    kept = {name: value for name, value in variables.items() if name not in (BATCH_STATS, "packed")}
     statistics = variables.get(BATCH_STATS, {})
     params = _folded(variables["params"], statistics, network.batch_norm_epsilon)
     return network.clone(folded=True), {**kept, "params": params}

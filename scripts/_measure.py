@@ -203,6 +203,21 @@ def timed(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
     return result, (time.perf_counter() - start) * 1000
 
 
+def alternating(frame: np.ndarray, count: int) -> list[np.ndarray]:
+    """A frame and its opposite in turns, for calls of `count` frames.
+
+    Args:
+        frame: uint8 [N, H, W, 3], the one to go on from.
+        count: frames of a call.
+
+    Returns:
+        The frames of one call, or of two where one would end with what it began with. They can be
+        repeated, and each differs from the one before in every number.
+    """
+    # Half the range up or down at every pixel; the inverse leaves medium grey as it is.
+    return [frame ^ np.uint8(128), frame] * (count if count % 2 else count // 2)
+
+
 def measure(
     stopwatch: Stopwatch,
     variables: Variables,
@@ -232,11 +247,8 @@ def measure(
     count = stopwatch.frames_per_call
     still = [clip[-1]] * max(count, NUM_COUNTED)
     static = stopwatch.run(variables, repeats(still[:count]), advance)
-    # Half the range up or down at every pixel; the inverse leaves medium grey as it is.
-    changing = [clip[-1] ^ np.uint8(128), clip[-1]] * count
-    # Two calls if one ends with what it began with.
-    period = changing if count % 2 else changing[:count]
-    full_change = stopwatch.run(variables, repeats(period), advance)
+    changing = alternating(clip[-1], count)
+    full_change = stopwatch.run(variables, repeats(changing), advance)
 
     counted = [*clip, *still[:NUM_COUNTED], *changing[:NUM_COUNTED]]
     points = stopwatch.statistics(variables, counted)

@@ -302,7 +302,8 @@ def pack_weights(kernel: jax.Array, part: Part) -> jax.Array:
     _, run = _reading(part)
     weights = _packed(kernel, part.groups, run, part.config)
     if part.precision == "tf32" and weights.dtype == jnp.float32:
-        # As `device.nearest_tf32` does with what is committed: tensor cores would cut.
+        # As `device.nearest_tf32` does, but for ties, with what is committed: or else tensor cores
+        # would cut.
         weights = lax.reduce_precision(weights, exponent_bits=8, mantissa_bits=10)
     return weights
 

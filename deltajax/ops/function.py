@@ -67,11 +67,11 @@ class PackedWeights(flax.struct.PyTreeNode):
 
     Attributes:
         scale, shift: of the tail, or None.
-        arrays: one for each part of the operation; none if it has no weights.
-        layout: what each is laid out for, if that depends on anything.
+        arrays: one for each part of the operation, or a depthwise kernel; none without weights.
+        layout: what each part is laid out for.
     """
 
-    scale: Any = None
-    shift: Any = None
-    arrays: tuple[Any, ...] = ()
-    layout: tuple[Any, ...] = flax.struct.field(pytree_node=False, default=())
+    scale: Any
+    shift: Any
+    arrays: tuple[Any, ...]
+    layout: tuple[Any, ...] = flax.struct.field(pytree_node=False)

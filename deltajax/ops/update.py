@@ -58,7 +58,7 @@ def update(
 
     Raises:
         ValueError: for "triton" where there is none, for maps of a dtype that it does not know,
-            or for weights that were packed for maps of another shape.
+            or for weights that were packed for something else.
     """
     implementation = resolve(implementation)
     if implementation == "dense":
@@ -92,7 +92,7 @@ def pack(
     cached: Shaped[Array, "N H W C"],
     implementation: Implementation = "auto",
 ) -> PackedWeights | None:
-    """A function's weights as kernels take them, for `update`: they are the same in every frame.
+    """What a function has that is the same in every frame, for `update`, as kernels take it.
 
     Args:
         function: f with inputs of the shapes and kinds of any frame; their values do not matter.
@@ -100,7 +100,7 @@ def pack(
         implementation: as of `update`.
 
     Returns:
-        Arrays that depend on weights alone; None where no kernel takes any.
+        Its weights, and its tail's scale and shift; None where no kernel takes any.
     """
     if resolve(implementation) not in ("auto", "triton"):
         return None

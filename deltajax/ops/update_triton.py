@@ -111,10 +111,10 @@ def update_triton(
     assert call is not None
     if packed is None:
         packed = _pack(function, cached)
-    elif packed.layout != tuple(part for _, part in _parts(function, cached)):
+    elif _kinds(packed) != _kinds(jax.eval_shape(lambda: _pack(function, cached))):
         raise ValueError(
-            "the weights were packed for frames of another shape, or another precision; pack "
-            "them again with deltajax.pack_weights(model, variables, frame)"
+            "the weights were packed for frames of another shape, or another precision, or another "
+            "network; pack them again with deltajax.pack_weights(model, variables, frame)"
         )
     tau = jnp.asarray(threshold, jnp.float32).reshape(1)
     value, mask, counters = call(_Update(function, cached, tau, norm, arrivals, packed))
@@ -282,7 +282,14 @@ def _convolve(update: _Update) -> Outcome:
     return value, mask, array
 
 
+def _kinds(packed: PackedWeights) -> tuple[Any, ...]:
+    """What packed weights are for: their layout, and the arrays' shapes and dtypes."""
+    leaves, structure = jax.tree.flatten(packed)
+    return structure, [(leaf.shape, leaf.dtype) for leaf in leaves]
+
+
 def _pack(function: Function, cached: jax.Array) -> PackedWeights:
+    """As `pack`, but where there is nothing to pack, that."""
     tail, operation = function.tail, function.neighbourhood
     parts = _parts(function, cached)
     arrays = tuple(pack_weights(kernel, part) for kernel, part in parts)
@@ -300,8 +307,9 @@ def _parts(function: Function, cached: jax.Array) -> list[tuple[jax.Array, Part]
     if _call_of(function) is not _convolve:
         return []
     _, height, width, _ = cached.shape
+    of_output = not _finds_reach(function) or bool(_masks(function)[1])
     if isinstance(operation, Convolution):
-        return [_part(function, cached, operation, Lattice((height, width)))]
+        return [_part(function, cached, operation, Lattice((height, width)), of_output)]
     assert isinstance(operation, TransposedConvolution)
     rows, columns = operation.strides
     parts = []
@@ -311,12 +319,16 @@ def _parts(function: Function, cached: jax.Array) -> list[tuple[jax.Array, Part]
             phase = operation.phase(row, column, *function.shapes[0][1:3])
             lattice = Lattice(size, operation.strides, (row, column))
             phase = phase or _without_taps(operation, size)
-            parts.append(_part(function, cached, phase, lattice))
+            parts.append(_part(function, cached, phase, lattice, of_output))
     return parts
 
 
 def _part(
-    function: Function, cached: jax.Array, convolution: Convolution, lattice: Lattice
+    function: Function,
+    cached: jax.Array,
+    convolution: Convolution,
+    lattice: Lattice,
+    of_output: bool,
 ) -> tuple[jax.Array, Part]:
     """The kernel of a convolution at a lattice of output pixels, and the rest of it."""
     kernel, groups = convolution.kernel, convolution.groups
@@ -329,7 +341,7 @@ def _part(
         groups=groups,
         in_width=function.shapes[0][2],
         lattice=lattice,
-        of_output=not _finds_reach(function) or bool(_masks(function)[1]),
+        of_output=of_output,
         precision=precision,
         config=_chosen or choose_convolution_config(shape),
     )

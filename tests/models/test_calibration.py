@@ -28,6 +28,8 @@ def test_outputs_have_mean_zero_and_unit_scale(count):
     np.testing.assert_allclose(output.mean(axis=(0, 1, 2)), 0, atol=1e-4)
     np.testing.assert_allclose(output.std(axis=(0, 1, 2)), 1, rtol=1e-3)
     assert calibrated["params"] is variables["params"]
+    # What was packed before has the norms of before.
+    assert "packed" not in calibrate_batch_norm(network, {**variables, "packed": {}}, [frame])
 
 
 def test_statistics_of_several_frames_are_averaged():

@@ -71,6 +71,11 @@ def test_kernels_keep_their_dtype(folded):
         assert array.dtype == (jnp.bfloat16 if array.ndim == 4 else jnp.float32)
 
 
+def test_packed_weights_are_those_of_the_other_network(folded):
+    network, variables, *_ = folded
+    assert "packed" not in fold_batch_norm(network, {**variables, "packed": {}})[1]
+
+
 def test_folding_twice():
     with pytest.raises(ValueError, match="have been folded before"):
         fold_batch_norm(create("resnet18", folded=True), {"params": {}})

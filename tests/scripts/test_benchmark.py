@@ -1,6 +1,7 @@
 import contextlib
 import dataclasses
 import io
+import itertools
 import json
 import math
 from typing import Any
@@ -10,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 from _common import NetworkOptions, make_network, make_variables, read_clip, settled
+from _measure import alternating
 
 from deltajax.models import fold_batch_norm
 from deltajax.video import OverlayWriter, ProceduralClip
@@ -119,6 +121,16 @@ def test_several_dtypes_no_warmup_and_a_warning(tmp_path, capsys):
     assert exact["dense_activation_bytes"] == 2 * report["dense_activation_bytes"]
     assert exact["full_change_input"] == report["full_change_input"] == 0
     assert "warning" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_everything_changes_in_each_frame(count):
+    """Also from call to call, and in medium grey."""
+    frame = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    frames = alternating(frame, count)
+    assert len(frames) % count == 0
+    for before, after in itertools.pairwise([frame, *frames, *frames]):
+        assert (before != after).all()
 
 
 def test_a_clip_that_is_too_short(capsys, cut_clip):

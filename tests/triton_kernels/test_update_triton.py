@@ -19,7 +19,7 @@ from deltajax import frames as frames_module
 from deltajax.ops import gpu, update_triton
 from deltajax.ops import update as update_module
 from deltajax.ops.convolution import Convolution
-from deltajax.ops.function import Function, Updated
+from deltajax.ops.function import Function, PackedWeights, Updated
 from deltajax.ops.identity import Concatenation, Identity
 from deltajax.ops.pooling import MaxPooling
 from deltajax.ops.tail import Tail
@@ -404,6 +404,19 @@ def test_weights_are_packed_before_the_loop():
     assert rounded(_primitives(again)) == 0
 
 
+def _is_packed(x: Any) -> bool:
+    return isinstance(x, PackedWeights)
+
+
+def _zeroed(of: str, packed: PackedWeights) -> PackedWeights:
+    """The same without its scale, its shift, or its weights, of products or depthwise."""
+    if of in ("scale", "shift"):
+        return packed.replace(**{of: jax.tree.map(jnp.zeros_like, getattr(packed, of))})
+    if bool(packed.layout) == (of == "products"):
+        return packed.replace(arrays=jax.tree.map(jnp.zeros_like, packed.arrays))
+    return packed
+
+
 def test_packed_weights():
     """One step and one scan after the other: what is packed changes nothing but the time."""
     model = Network()
@@ -419,10 +432,12 @@ def test_packed_weights():
     for frame, output in zip(frames, expected, strict=True):
         found, state = step({**packed, **state}, frame)
         np.testing.assert_array_equal(found, output)
-    # Those in use are the packed ones.
-    others = jax.tree.map(jnp.zeros_like, packed["packed"])
-    nothing, _ = dj.scan_frames(model, {**packed, "packed": others}, frames)
-    assert not np.array_equal(nothing, expected)
+    # Those in use are the packed ones, of each kind.
+    for of in ("scale", "shift", "products", "depthwise"):
+        zeroed = functools.partial(_zeroed, of)
+        others = jax.tree.map(zeroed, packed["packed"], is_leaf=_is_packed)
+        nothing, _ = dj.scan_frames(model, {**packed, "packed": others}, frames)
+        assert not np.array_equal(nothing, expected), of
     # Plain XLA has no use for them; a dense network pays no attention.
     plain = Network(implementation="xla")
     assert set(dj.pack_weights(plain, variables, frames[0])) == set(variables)
@@ -443,6 +458,32 @@ def test_weights_packed_for_something_else(change):
         pytest.raises(ValueError, match="packed for frames of another shape, or another precision"),
     ):
         dj.scan_frames(model, packed, frames)
+
+
+@pytest.mark.parametrize("layer", [dj.Conv, dj.BatchNorm], ids=["depthwise", "norm"])
+def test_weights_packed_for_another_network(layer):
+    """What has no layout is looked at, too: a kernel would read beyond its end."""
+    shared: Any = {"implementation": "triton", "parent": None}
+    given = {dj.Conv: {"features": 8, "feature_group_count": 8, **shared}, dj.BatchNorm: shared}
+
+    def network(size: int, channels: int) -> nn.Module:
+        kernel: Any = {"kernel_size": size} if layer is dj.Conv else {}
+        convolution = dj.Conv(channels, 1, **shared)
+        changed = layer(**given[layer], **kernel)
+        entry = dj.Sparsify(**shared)
+        return nn.Sequential((entry, convolution, changed, dj.Densify(parent=None)))
+
+    frame = np.zeros((1, 12, 16, 3), np.float32)
+    small = network(3, 8)
+    large = network(5, 8 if layer is dj.Conv else 12)
+    packed, other = (
+        dj.pack_weights(model, model.init(jax.random.key(0), frame), frame)
+        for model in (small, large)
+    )
+    changed = packed["packed"]["layers_2"]
+    mixed = {**other, "packed": {**other["packed"], "layers_2": changed}}
+    with pytest.raises(ValueError, match="or another network; pack them again"):
+        large.apply(mixed, frame, mutable=["delta"])
 
 
 @pytest.mark.parametrize("dilation", [1, 3])
