@@ -245,12 +245,11 @@ def measure(
         return itertools.islice(itertools.cycle(list(stopwatch.chunks(period))), NUM_REPEATS)
 
     count = stopwatch.frames_per_call
-    still = [clip[-1]] * max(count, NUM_COUNTED)
-    static = stopwatch.run(variables, repeats(still[:count]), advance)
+    static = stopwatch.run(variables, repeats([clip[-1]] * count), advance)
     changing = alternating(clip[-1], count)
     full_change = stopwatch.run(variables, repeats(changing), advance)
 
-    counted = [*clip, *still[:NUM_COUNTED], *changing[:NUM_COUNTED]]
+    counted = [*clip, *[clip[-1]] * NUM_COUNTED, *changing[:NUM_COUNTED]]
     points = stopwatch.statistics(variables, counted)
     end, steps = len(clip), len(counted)
     number = np.broadcast_to(np.arange(steps)[:, None], (steps, frames.shape[1]))

@@ -100,7 +100,8 @@ def pack(
         implementation: as of `update`.
 
     Returns:
-        Its weights, and its tail's scale and shift; None where no kernel takes any.
+        Its weights, and its tail's scale and shift, or None for what it has not; None where no
+        kernel runs.
     """
     if resolve(implementation) not in ("auto", "triton"):
         return None

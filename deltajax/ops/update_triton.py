@@ -110,8 +110,8 @@ def update_triton(
     call = _call_of(function)
     assert call is not None
     if packed is None:
-        packed = _pack(function, cached)
-    elif _kinds(packed) != _kinds(jax.eval_shape(lambda: _pack(function, cached))):
+        packed = pack(function, cached)
+    elif _kinds(packed) != _kinds(jax.eval_shape(lambda: pack(function, cached))):
         raise ValueError(
             "the weights were packed for frames of another shape, or another precision, or another "
             "network; pack them again with deltajax.pack_weights(model, variables, frame)"
@@ -122,10 +122,20 @@ def update_triton(
     return Updated(value, mask, function.reach(), left)
 
 
-def pack(function: Function, cached: jax.Array) -> PackedWeights | None:
+def pack(function: Function, cached: jax.Array) -> PackedWeights:
     """See `deltajax.ops.update.pack`. For functions that `supports` accepts."""
-    packed = _pack(function, cached)
-    return packed if jax.tree.leaves(packed) else None
+    tail, operation = function.tail, function.neighbourhood
+    parts = _parts(function, cached)
+    arrays = tuple(pack_weights(kernel, part) for kernel, part in parts)
+    if isinstance(operation, Convolution) and not parts:
+        arrays = (operation.kernel,)
+    return PackedWeights(tail.scale, tail.shift, arrays, tuple(part for _, part in parts))
+
+
+def _kinds(packed: PackedWeights) -> tuple[Any, ...]:
+    """What packed weights are for: their layout, and the arrays' shapes and dtypes."""
+    leaves, structure = jax.tree.flatten(packed)
+    return structure, [(leaf.shape, leaf.dtype) for leaf in leaves]
 
 
 def try_update(device: Any) -> None:
@@ -280,22 +290,6 @@ def _convolve(update: _Update) -> Outcome:
         )
     assert mask is not None
     return value, mask, array
-
-
-def _kinds(packed: PackedWeights) -> tuple[Any, ...]:
-    """What packed weights are for: their layout, and the arrays' shapes and dtypes."""
-    leaves, structure = jax.tree.flatten(packed)
-    return structure, [(leaf.shape, leaf.dtype) for leaf in leaves]
-
-
-def _pack(function: Function, cached: jax.Array) -> PackedWeights:
-    """As `pack`, but where there is nothing to pack, that."""
-    tail, operation = function.tail, function.neighbourhood
-    parts = _parts(function, cached)
-    arrays = tuple(pack_weights(kernel, part) for kernel, part in parts)
-    if isinstance(operation, Convolution) and not parts:
-        arrays = (operation.kernel,)
-    return PackedWeights(tail.scale, tail.shift, arrays, tuple(part for _, part in parts))
 
 
 def _parts(function: Function, cached: jax.Array) -> list[tuple[jax.Array, Part]]:
