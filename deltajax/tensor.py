@@ -3,6 +3,7 @@
 import flax.struct
 import jax
 import jax.numpy as jnp
+from jax.extend.core import get_opaque_trace_state
 from jaxtyping import Array, Bool, Shaped
 
 
@@ -18,6 +19,28 @@ class Arrivals(flax.struct.PyTreeNode):
 
     counters: jax.Array
     used: int = flax.struct.field(pytree_node=False)
+
+    @property
+    def latest(self) -> "Arrivals":
+        """These, or what the updates that were given them have left by now.
+
+        Where a network branches, updates that do not depend on each other follow all the same: if
+        two were given one array to overwrite, XLA would have to copy it.
+        """
+        arrivals = self
+        while (left := arrivals.__dict__.get("_left")) is not None:
+            following, trace = left
+            # What is traced as a branch, a loop's body or a call stays inside of it.
+            if trace != get_opaque_trace_state(convention="flax"):
+                break
+            arrivals = following
+        return arrivals
+
+    def hand_on(self, left: "Arrivals | None") -> None:
+        """Says what an update that was given these has left."""
+        if left is not None and left is not self:
+            trace = get_opaque_trace_state(convention="flax")
+            object.__setattr__(self, "_left", (left, trace))
 
 
 class DeltaTensor(flax.struct.PyTreeNode):

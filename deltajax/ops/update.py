@@ -83,8 +83,11 @@ def update(
         return update_xla(function, cached, threshold, norm)._replace(arrivals=left)
 
     if implementation == "triton":
-        return in_triton()
-    return lax.platform_dependent(cuda=in_triton, default=in_xla)
+        updated = in_triton()
+    else:
+        updated = lax.platform_dependent(cuda=in_triton, default=in_xla)
+    arrivals.hand_on(updated.arrivals)
+    return updated
 
 
 def pack(

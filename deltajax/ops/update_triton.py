@@ -161,11 +161,15 @@ def try_update(device: Any) -> None:
 
 def arrivals_of(function: Function) -> Arrivals:
     """Those that an input has left, or new ones, as for the first update of a frame."""
-    for x in (*function.inputs, *function.tail.others):
-        left = x.arrivals if isinstance(x, DeltaTensor) else None
-        if left is not None and left.used + COUNTERS <= left.counters.size:
-            return left
-    return Arrivals(jnp.zeros(COUNTERS * UPDATES, jnp.int32), 0)
+    inputs = (*function.inputs, *function.tail.others)
+    left = [x.arrivals.latest for x in inputs if isinstance(x, DeltaTensor) and x.arrivals]
+    for arrivals in left:
+        if arrivals.used + COUNTERS <= arrivals.counters.size:
+            return arrivals
+    new = Arrivals(jnp.zeros(COUNTERS * UPDATES, jnp.int32), 0)
+    for arrivals in left:
+        arrivals.hand_on(new)
+    return new
 
 
 def after_update(arrivals: Arrivals) -> Arrivals:

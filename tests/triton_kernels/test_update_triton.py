@@ -24,6 +24,7 @@ from deltajax.ops.identity import Concatenation, Identity
 from deltajax.ops.pooling import MaxPooling
 from deltajax.ops.tail import Tail
 from deltajax.ops.update import update
+from deltajax.ops.update_triton import COUNTERS
 from deltajax.ops.windows import Window
 from deltajax.tensor import Arrivals, DeltaTensor
 from deltajax.triton_kernels import configuration, convolution, pixelwise, sparsify
@@ -146,6 +147,40 @@ def test_a_delta_tensor_is_a_map_and_a_mask():
     assert y.arrivals is not None
     assert x.arrivals is None
     assert jax.tree.map(lambda leaf: leaf[:1], y).arrivals is None
+
+
+def convolved(x: DeltaTensor) -> DeltaTensor:
+    operation = Convolution(jnp.ones((1, 1, 16, 16)), Window((1, 1), (1, 1), ((0, 0), (0, 0))))
+    function = Function(operation, Tail(), (x,))
+    updated = update(function, jnp.zeros((1, 4, 4, 16)), 0.0, "max", "triton")
+    return DeltaTensor(updated.value, updated.mask).with_arrivals(updated.arrivals)
+
+
+def test_branches_use_one_array_after_each_other():
+    """Were one array overwritten by two updates, XLA would copy it."""
+    x = convolved(DeltaTensor(jnp.ones((1, 4, 4, 16)), jnp.ones((1, 4, 4), bool)))
+    branches = convolved(x), convolved(x), convolved(x)
+    assert x.arrivals is not None
+    assert x.arrivals.used == COUNTERS
+    used = [y.arrivals.used for y in branches if y.arrivals]
+    assert used == [2 * COUNTERS, 3 * COUNTERS, 4 * COUNTERS]
+    assert x.arrivals.latest is branches[-1].arrivals
+
+
+def test_one_array_follows_another_that_is_used_up():
+    x = DeltaTensor(jnp.ones((1, 4, 4, 16)), jnp.ones((1, 4, 4), bool))
+    x = x.with_arrivals(Arrivals(jnp.zeros(COUNTERS, jnp.int32), 1))
+    used = [y.arrivals.used for y in (convolved(x), convolved(x)) if y.arrivals]
+    assert used == [COUNTERS, 2 * COUNTERS]
+
+
+def test_what_a_call_leaves_stays_inside_of_it():
+    x = convolved(DeltaTensor(jnp.ones((1, 4, 4, 16)), jnp.ones((1, 4, 4), bool)))
+    inside = jax.jit(lambda: convolved(x).value)()
+    outside = convolved(x)
+    np.testing.assert_array_equal(inside, outside.value)
+    assert outside.arrivals is not None
+    assert outside.arrivals.used == 2 * COUNTERS
 
 
 def test_concatenation_of_several_dtypes():
