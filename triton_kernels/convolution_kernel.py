@@ -21,6 +21,7 @@ import triton.language as tl
 from .device import (
     exceeded,
     exceeding,
+    fetch_ahead,
     lattice_pixel,
     nearest_tf32,
     other_block,
@@ -349,6 +350,8 @@ def convolution_kernel(
     BLOCK_K: tl.constexpr,
     BLOCKS: tl.constexpr,
     TEAM: tl.constexpr,
+    PROGRAMS: tl.constexpr,
+    WEIGHT_LINES: tl.constexpr,
     LANES: tl.constexpr,
     SUMS: tl.constexpr,
     MAX_WAYS: tl.constexpr,
@@ -384,6 +387,9 @@ def convolution_kernel(
         norms         [shares, PLACES, 2, BLOCKS, BLOCK_M], likewise
 
     Of the PLACES, those from TOGETHER on are for tiles that members share.
+
+    Where anything is computed, the PROGRAMS fetch WEIGHT_LINES of 128 bytes of weights ahead, each
+    its part.
 
     FINISH_M pixels with FINISH_N channels, all there are, are finished at a time, and AT_ONCE parts
     of their sums loaded. A member waits for the others as long as it takes to look PATIENCE times.
@@ -434,6 +440,15 @@ def convolution_kernel(
             PACK,
             LIST_BLOCK,
         )
+
+    if COMPILED and WEIGHT_LINES > 0:
+        # What a frame has between two uses of them does not fit the second-level cache: each
+        # program fetches a part before any has found out where it begins.
+        part_lines: tl.constexpr = (WEIGHT_LINES + PROGRAMS - 1) // PROGRAMS
+        first_line = tl.program_id(0) * part_lines
+        last_line = tl.minimum(first_line + part_lines, WEIGHT_LINES)
+        fetch_ahead(weights, first_line, tl.where(count > 0, last_line, first_line))
+    if not LISTED:
         tl.debug_barrier()
 
     TAP_BLOCKS: tl.constexpr = (TAP_LENGTH + BLOCK_K - 1) // BLOCK_K

@@ -79,6 +79,41 @@ def unknown(number, COMPILED: tl.constexpr):
 
 
 @triton.jit
+def fetch_ahead(array, first, last):
+    """Asks for lines first to last, of 128 bytes, of an array into the second-level cache.
+
+    A line for each thread at a time, in PTX: as a block these would cost the kernel registers. Not
+    for the interpreter.
+    """
+    start = array.to(tl.pointer_type(tl.uint8)) + first * 128
+    tl.inline_asm_elementwise(
+        """
+        {
+            .reg .u32 line, threads;
+            .reg .u64 address;
+            .reg .pred done;
+            mov.u32 line, %tid.x;
+            mov.u32 threads, %ntid.x;
+        more:
+            setp.ge.s32 done, line, $2;
+            @done bra end;
+            mad.wide.u32 address, line, 128, $1;
+            prefetch.global.L2 [address];
+            add.u32 line, line, threads;
+            bra more;
+        end:
+            mov.s32 $0, 0;
+        }
+        """,
+        "=r,l,r",
+        [start.to(tl.int64), last - first],
+        dtype=tl.int32,
+        is_pure=False,
+        pack=1,
+    )
+
+
+@triton.jit
 def nearest_tf32(block):
     """float32 as the nearest numbers of TF32, away from zero if there are two.
 
