@@ -39,8 +39,6 @@ RECOMMENDED = "recommended"
 PROCEDURAL_NOISE = 0.003
 """Of the procedural clip: the sensor noise of a good camera by day."""
 CALIBRATION_FRAMES = 4
-WEIGHTS = ("params", "batch_stats")
-"""A network's collections of weights."""
 STREAM_OFFSET = 10
 """Frames from the start of one stream to that of the next, where they share a clip."""
 
@@ -278,14 +276,16 @@ def make_variables(options: SettledOptions, network: VideoNetwork, frames: np.nd
         return fold_batch_norm(whole, make_variables(unfolded, whole, frames))[1]
     if options.trained:
         return in_dtype(options.dtype, load_weights(network, read_weights(weights_path(options))))
-    frame = jax.ShapeDtypeStruct(frames.shape[1:], frames.dtype)
-    # No frame is computed, and weights of one shape are drawn by one program, of any network.
-    key = jax.random.key(options.seed)
-    variables = in_dtype(options.dtype, dict(network.lazy_init(key, frame, mutable=WEIGHTS)))
-    if not options.calibrate:
-        return variables
     few = [jnp.asarray(frame) for frame in frames[:CALIBRATION_FRAMES]]
-    return calibrate_batch_norm(network, variables, few)
+
+    def weights(key: jax.Array, frame: jax.Array) -> Variables:
+        # Compiled as a whole and without the state, nothing of the forward pass is computed.
+        found = network.init(key, frame)
+        return {name: found[name] for name in found if name != "delta"}
+
+    variables = jax.jit(weights)(jax.random.key(options.seed), few[0])
+    variables = in_dtype(options.dtype, variables)
+    return calibrate_batch_norm(network, variables, few) if options.calibrate else variables
 
 
 def in_dtype(dtype: Dtype, variables: Variables) -> Variables:
