@@ -27,20 +27,20 @@ class Arrivals(flax.struct.PyTreeNode):
         Where a network branches, updates that do not depend on each other follow all the same: if
         two were given one array to overwrite, XLA would have to copy it.
         """
-        arrivals = self
-        while (left := arrivals.__dict__.get("_left")) is not None:
-            following, trace = left
-            # What is traced as a branch, a loop's body or a call stays inside of it.
-            if trace != get_opaque_trace_state(convention="flax"):
-                break
-            arrivals = following
+        arrivals, trace = self, get_opaque_trace_state(convention="flax")
+        while (left := arrivals.__dict__.get("_left")) and left.__dict__["_trace"] == trace:
+            arrivals = left
         return arrivals
 
-    def hand_on(self, left: "Arrivals | None") -> None:
-        """Says what an update that was given these has left."""
-        if left is not None and left is not self:
-            trace = get_opaque_trace_state(convention="flax")
-            object.__setattr__(self, "_left", (left, trace))
+    def hand_on(self, left: "Arrivals") -> None:
+        """Says what an update that was given these has left.
+
+        What is traced as a branch, a loop's body or a call stays inside of it.
+        """
+        trace = get_opaque_trace_state(convention="flax")
+        object.__setattr__(left, "_trace", trace)
+        if self.__dict__.get("_trace", trace) == trace:
+            object.__setattr__(self, "_left", left)
 
 
 class DeltaTensor(flax.struct.PyTreeNode):

@@ -25,8 +25,8 @@ LISTED_WORDS = 256
 """Words of four pixels that a program lists, where a kernel of its own does it."""
 LINE = 128
 """Bytes of a line of the second-level cache."""
-FETCHED = 256 << 10
-"""Bytes of weights from which on they are fetched ahead."""
+MIN_FETCHED = 256 << 10
+"""Bytes of weights from which on they are fetched ahead: fewer are there in no time."""
 PATIENCE = 256
 """Looks, of a microsecond each, that a program takes at whether its team is complete."""
 
@@ -273,7 +273,6 @@ def convolve(
             "BLOCK_K": config.block_k,
             "BLOCKS": blocks,
             "TEAM": config.team,
-            "PROGRAMS": config.shares * config.team,
             "WEIGHT_LINES": _lines_ahead(weights, config),
             "LANES": 1 << (blocks - 1).bit_length(),
             "SUMS": sums,
@@ -314,13 +313,13 @@ def pack_weights(kernel: jax.Array, part: Part) -> jax.Array:
     return weights
 
 
-def _lines_ahead(weights: jax.Array, config: ConvolutionConfig) -> int:
+def _lines_ahead(weights: jax.Array | jax.ShapeDtypeStruct, config: ConvolutionConfig) -> int:
     """Lines of the weights that are fetched before programs have their first tiles.
 
     Where programs work in teams there are few pixels for many weights.
     """
     size = weights.size * weights.dtype.itemsize
-    return size // LINE if config.team > 1 and size >= FETCHED else 0
+    return size // LINE if config.team > 1 and size >= MIN_FETCHED else 0
 
 
 def _places(tiles: int, team: int, blocks: int) -> tuple[int, int]:

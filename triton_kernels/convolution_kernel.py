@@ -350,7 +350,6 @@ def convolution_kernel(
     BLOCK_K: tl.constexpr,
     BLOCKS: tl.constexpr,
     TEAM: tl.constexpr,
-    PROGRAMS: tl.constexpr,
     WEIGHT_LINES: tl.constexpr,
     LANES: tl.constexpr,
     SUMS: tl.constexpr,
@@ -388,8 +387,8 @@ def convolution_kernel(
 
     Of the PLACES, those from TOGETHER on are for tiles that members share.
 
-    Where anything is computed, the PROGRAMS fetch WEIGHT_LINES of 128 bytes of weights ahead, each
-    its part.
+    Of the weights' WEIGHT_LINES of 128 bytes, each program whose share has anything to compute
+    fetches a part ahead.
 
     FINISH_M pixels with FINISH_N channels, all there are, are finished at a time, and AT_ONCE parts
     of their sums loaded. A member waits for the others as long as it takes to look PATIENCE times.
@@ -442,9 +441,9 @@ def convolution_kernel(
         )
 
     if COMPILED and WEIGHT_LINES > 0:
-        # What a frame has between two uses of them does not fit the second-level cache: each
-        # program fetches a part before any has found out where it begins.
-        part_lines: tl.constexpr = (WEIGHT_LINES + PROGRAMS - 1) // PROGRAMS
+        # Where a frame has more between two uses of them than the second-level cache holds: before
+        # any program has found out with which of them it begins.
+        part_lines = tl.cdiv(WEIGHT_LINES, tl.num_programs(0))
         first_line = tl.program_id(0) * part_lines
         last_line = tl.minimum(first_line + part_lines, WEIGHT_LINES)
         fetch_ahead(weights, first_line, tl.where(count > 0, last_line, first_line))

@@ -80,10 +80,10 @@ def unknown(number, COMPILED: tl.constexpr):
 
 @triton.jit
 def fetch_ahead(array, first, last):
-    """Asks for lines first to last, of 128 bytes, of an array into the second-level cache.
+    """Asks for an array's lines of 128 bytes, first up to last, into the second-level cache.
 
-    A line for each thread at a time, in PTX: as a block these would cost the kernel registers. Not
-    for the interpreter.
+    None where last is not above first. Each thread takes a line at a time, in PTX: as a block these
+    would cost the kernel registers. Not for the interpreter.
     """
     start = array.to(tl.pointer_type(tl.uint8)) + first * 128
     tl.inline_asm_elementwise(

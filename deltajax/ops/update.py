@@ -86,7 +86,8 @@ def update(
         updated = in_triton()
     else:
         updated = lax.platform_dependent(cuda=in_triton, default=in_xla)
-    arrivals.hand_on(updated.arrivals)
+    if updated.arrivals is not None:
+        arrivals.hand_on(updated.arrivals)
     return updated
 
 

@@ -4,6 +4,7 @@ It takes longest of all tests, and so stands in a folder that is begun early.
 """
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -48,6 +49,9 @@ def test_every_tile(capability):
     resnet50 = [report for report in reports if report["of"] == "ResNet-50"]
     check(resnet50, RESNET50_SPILLS[capability])
     assert sum(report["spill_bytes"] > FEW for report in resnet50) <= SPILLING[capability]
+    ahead = [report["fetches"] for report in reports]
+    assert ahead == [bool(re.search("'WEIGHT_LINES': [1-9]", each["key"])) for each in reports]
+    assert any(ahead)
     # Not among the tiles that are worth measuring, but what the rule gives wide 1 × 1.
     wide = {tuple(report["tile"][:6]) for report in resnet50}
     assert ("float32", "tf32", 64, 256, 32, 16) in wide

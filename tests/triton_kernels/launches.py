@@ -206,6 +206,7 @@ def main(arguments: list[str]) -> None:
                     "shared_bytes": compiled.shared_bytes,
                     "registers": compiled.registers,
                     "spill_bytes": compiled.spill_bytes,
+                    "fetches": "prefetch.global.L2" in compiled.ptx,
                 }
             except Exception as error:
                 report["error"] = f"{type(error).__name__}: {str(error)[-300:]}"

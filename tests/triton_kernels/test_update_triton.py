@@ -176,11 +176,24 @@ def test_one_array_follows_another_that_is_used_up():
 
 def test_what_a_call_leaves_stays_inside_of_it():
     x = convolved(DeltaTensor(jnp.ones((1, 4, 4, 16)), jnp.ones((1, 4, 4), bool)))
+    before = convolved(x)
     inside = jax.jit(lambda: convolved(x).value)()
-    outside = convolved(x)
-    np.testing.assert_array_equal(inside, outside.value)
-    assert outside.arrivals is not None
-    assert outside.arrivals.used == 2 * COUNTERS
+    after = convolved(x)
+    np.testing.assert_array_equal(inside, after.value)
+    assert before.arrivals is not None
+    assert after.arrivals is not None
+    assert (before.arrivals.used, after.arrivals.used) == (2 * COUNTERS, 3 * COUNTERS)
+
+
+@pytest.mark.parametrize(
+    ("team", "rows", "lines"),
+    [(4, 512, 2048), (4, 513, 2052), (4, 511, 0), (1, 512, 0)],
+)
+def test_weights_that_are_fetched_ahead(team, rows, lines):
+    """Where programs work in teams, and the weights are 256 KiB at least."""
+    config = ConvolutionConfig(16, 16, 16, 1, team, False, False, 8, 4, 1)
+    weights = jax.ShapeDtypeStruct((rows, 128), jnp.float32)
+    assert convolution._lines_ahead(weights, config) == lines
 
 
 def test_concatenation_of_several_dtypes():
