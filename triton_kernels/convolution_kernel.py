@@ -441,8 +441,8 @@ def convolution_kernel(
         )
 
     if COMPILED and WEIGHT_LINES > 0:
-        # Where a frame has more between two uses of them than the second-level cache holds: before
-        # any program has found out with which of them it begins.
+        # From main memory, where they are since the frame before, and before any program has found
+        # out with which of them it begins.
         part_lines = tl.cdiv(WEIGHT_LINES, tl.num_programs(0))
         first_line = tl.program_id(0) * part_lines
         last_line = tl.minimum(first_line + part_lines, WEIGHT_LINES)
