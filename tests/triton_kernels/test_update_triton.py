@@ -149,6 +149,10 @@ def test_a_delta_tensor_is_a_map_and_a_mask():
     assert jax.tree.map(lambda leaf: leaf[:1], y).arrivals is None
 
 
+def all_ones() -> DeltaTensor:
+    return DeltaTensor(jnp.ones((1, 4, 4, 16)), jnp.ones((1, 4, 4), bool))
+
+
 def convolved(x: DeltaTensor) -> DeltaTensor:
     operation = Convolution(jnp.ones((1, 1, 16, 16)), Window((1, 1), (1, 1), ((0, 0), (0, 0))))
     function = Function(operation, Tail(), (x,))
@@ -158,7 +162,7 @@ def convolved(x: DeltaTensor) -> DeltaTensor:
 
 def test_branches_use_one_array_after_each_other():
     """Were one array overwritten by two updates, XLA would copy it."""
-    x = convolved(DeltaTensor(jnp.ones((1, 4, 4, 16)), jnp.ones((1, 4, 4), bool)))
+    x = convolved(all_ones())
     branches = convolved(x), convolved(x), convolved(x)
     assert x.arrivals is not None
     assert x.arrivals.used == COUNTERS
@@ -168,14 +172,13 @@ def test_branches_use_one_array_after_each_other():
 
 
 def test_one_array_follows_another_that_is_used_up():
-    x = DeltaTensor(jnp.ones((1, 4, 4, 16)), jnp.ones((1, 4, 4), bool))
-    x = x.with_arrivals(Arrivals(jnp.zeros(COUNTERS, jnp.int32), 1))
+    x = all_ones().with_arrivals(Arrivals(jnp.zeros(COUNTERS, jnp.int32), 1))
     used = [y.arrivals.used for y in (convolved(x), convolved(x)) if y.arrivals]
     assert used == [COUNTERS, 2 * COUNTERS]
 
 
 def test_what_a_call_leaves_stays_inside_of_it():
-    x = convolved(DeltaTensor(jnp.ones((1, 4, 4, 16)), jnp.ones((1, 4, 4), bool)))
+    x = convolved(all_ones())
     before = convolved(x)
     inside = jax.jit(lambda: convolved(x).value)()
     after = convolved(x)
