@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from flax.core import Scope, apply
 from jaxtyping import Array, Bool, Int, Shaped
 
 from .layers.update_point import DELTA, PACKED, UNSEEN
@@ -42,8 +43,13 @@ def init_delta(
 def _first_state(
     model: nn.Module, kwargs: tuple[tuple[str, Any], ...], rest: Variables, frame: jax.Array
 ) -> Any:
-    """The state after a first frame; jitted for the cache of its shapes."""
-    return model.apply(rest, frame, mutable=[DELTA], **dict(kwargs))[1][DELTA]
+    """A state as `model.init` makes it, of these variables; jitted for the cache of its shapes."""
+
+    def forward(scope: Scope) -> None:
+        model.clone(parent=scope)(frame, **dict(kwargs))
+
+    # So updates are not traced, which takes ten times as long.
+    return apply(forward, mutable=[DELTA], flags={"initializing": True})(rest)[1][DELTA]
 
 
 def pack_weights(

@@ -9,9 +9,12 @@ import jax
 import numpy as np
 import pytest
 
-# Before any kernel is imported: without a GPU they run in Triton's interpreter.
 if jax.default_backend() != "gpu":
+    # Before any kernel is imported: without a GPU they run in Triton's interpreter.
     os.environ["TRITON_INTERPRET"] = "1"
+    # Most of the time XLA compiles programs that run once. This is LLVM's part alone, a quarter.
+    jax.config.update("jax_disable_most_optimizations", True)
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
 pytest.register_assert_rewrite("tests.helpers")
 

@@ -16,6 +16,7 @@ import deltajax as dj
 from deltajax import frames as frames_module
 from deltajax.layers.update_point import UpdatePoint
 from deltajax.models import PoseResNet, ResNet, SimpleCNN
+from deltajax.ops.convolution import Convolution
 from tests.helpers import random_variables
 
 HEIGHT, WIDTH, STEPS = 40, 56, 5
@@ -196,6 +197,33 @@ def test_compiled_once():
     with Compilations() as without_state:
         dj.scan_frames(model, variables[1], frames[1])
     assert without_state.events[BACKEND] == 0
+
+
+def test_repeated_blocks_are_traced_once(monkeypatch):
+    """Of sixteen blocks of one kind the updates are traced for one; of a second program's, none."""
+    traced = []
+
+    def counting(self, values):
+        traced.append(self)
+        return dense(self, values)
+
+    dense = Convolution.dense
+    blocks = [dj.Conv(5, 3, activation=nn.relu) for _ in range(16)]
+    model = nn.Sequential([dj.Sparsify(), dj.Conv(5, 1), *blocks, dj.Densify()])
+    frame = jnp.zeros((1, 21, 23, 4))
+    variables = random_variables(model, frame)
+    monkeypatch.setattr(Convolution, "dense", counting)
+
+    def updates(offset: int) -> int:
+        """Traces of a whole frame, in the loop for streams in which most pixels changed."""
+        traced.clear()
+        step = jax.jit(lambda v, x: model.apply(v, x + offset, mutable=["delta"])[0])
+        step.trace(variables, frame)
+        return len(traced) - len(blocks) - 1  # each layer asks for the shape of its output
+
+    first, again = updates(0), updates(1)
+    assert 0 < first < len(blocks)
+    assert again == 0
 
 
 def test_thresholds_of_the_collection_count_without_compiling():

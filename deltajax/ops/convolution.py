@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 from jax import lax
 
 from .neighbourhood import Masks, Neighbourhood, Pixels, Values
@@ -14,7 +15,7 @@ MAX_TAPS = 121
 """Of a depthwise convolution that is a sum of moved maps on a CPU."""
 
 
-@dataclasses.dataclass(frozen=True)
+@struct.dataclass
 class Convolution(Neighbourhood):
     """f(x)[n, h, w, o] = Σ over i, j, c of x[n, hs + id − p, ws + jd − p, c] k[i, j, c, o].
 
@@ -26,9 +27,9 @@ class Convolution(Neighbourhood):
     """
 
     kernel: jax.Array
-    window: Window
-    groups: int = 1
-    precision: lax.PrecisionLike = None
+    window: Window = struct.field(pytree_node=False)
+    groups: int = struct.field(pytree_node=False, default=1)
+    precision: lax.PrecisionLike = struct.field(pytree_node=False, default=None)
 
     @property
     def taps(self) -> int:

@@ -1,6 +1,5 @@
 """What an update point computes, and what comes of computing it."""
 
-import dataclasses
 import functools
 import operator
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ from .neighbourhood import Neighbourhood
 from .tail import Tail
 
 
-@dataclasses.dataclass(frozen=True)
+@flax.struct.dataclass
 class Function:
     """f of an update point: a neighbourhood operation of its inputs, then a pointwise tail."""
 

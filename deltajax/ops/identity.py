@@ -1,16 +1,16 @@
 """Each output pixel depends on the same pixel of the inputs: identity and concatenation."""
 
-import dataclasses
 import functools
 import operator
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 from .neighbourhood import Masks, Neighbourhood, Pixels, Values, gather
 
 
-@dataclasses.dataclass(frozen=True)
+@struct.dataclass
 class Identity(Neighbourhood):
     """f(x) = x."""
 
@@ -30,7 +30,7 @@ class Identity(Neighbourhood):
         return 0.0
 
 
-@dataclasses.dataclass(frozen=True)
+@struct.dataclass
 class Concatenation(Neighbourhood):
     """f(x₁, x₂, …) = the channels of x₁, then those of x₂, …"""
 

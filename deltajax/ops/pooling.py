@@ -1,18 +1,17 @@
 """Max and average pooling."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
+from flax import struct
 from jax import lax
 
 from .neighbourhood import Masks, Neighbourhood, Pixels, Values
 from .windows import Window
 
 
-@dataclasses.dataclass(frozen=True)
+@struct.dataclass
 class _Pooling(Neighbourhood):
-    window: Window
+    window: Window = struct.field(pytree_node=False)
 
     @property
     def taps(self) -> int:
@@ -43,7 +42,7 @@ class _Pooling(Neighbourhood):
         )
 
 
-@dataclasses.dataclass(frozen=True)
+@struct.dataclass
 class MaxPooling(_Pooling):
     """f(x) = the largest value of each channel in the window."""
 
@@ -54,7 +53,7 @@ class MaxPooling(_Pooling):
         return jnp.max(self.window.gather(values[0], pixels, -jnp.inf), axis=1)
 
 
-@dataclasses.dataclass(frozen=True)
+@struct.dataclass
 class AveragePooling(_Pooling):
     """f(x) = the mean of each channel over the window.
 
@@ -62,7 +61,7 @@ class AveragePooling(_Pooling):
         count_include_pad: divide by the whole window's pixels, not by those inside the map.
     """
 
-    count_include_pad: bool = True
+    count_include_pad: bool = struct.field(pytree_node=False, default=True)
 
     def dense(self, values: Values) -> jax.Array:
         value = values[0]

@@ -1,11 +1,11 @@
 """Enlarging a map, nearest or bilinear."""
 
-import dataclasses
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
 
 from .neighbourhood import Masks, Neighbourhood, Pixels, Values
 from .windows import Pair
@@ -13,7 +13,7 @@ from .windows import Pair
 ResizeMethod = Literal["nearest", "bilinear"]
 
 
-@dataclasses.dataclass(frozen=True)
+@struct.dataclass
 class Resizing(Neighbourhood):
     """f(x) = x sampled at the centres of a finer grid, pixels being squares of side one.
 
@@ -26,8 +26,8 @@ class Resizing(Neighbourhood):
         method: "nearest" or "bilinear".
     """
 
-    size: Pair
-    method: ResizeMethod
+    size: Pair = struct.field(pytree_node=False)
+    method: ResizeMethod = struct.field(pytree_node=False)
 
     @property
     def taps(self) -> int:

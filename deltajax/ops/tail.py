@@ -1,10 +1,10 @@
 """What follows the neighbourhood operation at each pixel: scale, shift, sums, activation."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 from ..tensor import DeltaTensor
 
@@ -19,7 +19,7 @@ def folded_norm(
     return factor, bias - mean * factor
 
 
-@dataclasses.dataclass(frozen=True)
+@struct.dataclass
 class Tail:
     """out = activation(combine(z · scale + shift, *others)), in float32, cast to `dtype`.
 
@@ -35,9 +35,11 @@ class Tail:
     scale: jax.Array | None = None
     shift: jax.Array | None = None
     others: tuple[DeltaTensor | jax.Array, ...] = ()
-    combine: Combine | None = None
-    activation: Callable[[jax.Array], jax.Array] | None = None
-    dtype: jnp.dtype | None = None
+    combine: Combine | None = struct.field(pytree_node=False, default=None)
+    activation: Callable[[jax.Array], jax.Array] | None = struct.field(
+        pytree_node=False, default=None
+    )
+    dtype: jnp.dtype | None = struct.field(pytree_node=False, default=None)
 
     def __call__(self, z: jax.Array, others: Sequence[jax.Array]) -> jax.Array:
         """The tail of z, [..., C], with the others at the same pixels."""

@@ -1,11 +1,11 @@
 """Transposed convolution: as many ordinary convolutions as the strides have phases."""
 
-import dataclasses
 import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
 from jax import lax
 
 from .convolution import Convolution
@@ -13,7 +13,7 @@ from .neighbourhood import Masks, Neighbourhood, Pixels, Values
 from .windows import Pair, Window
 
 
-@dataclasses.dataclass(frozen=True)
+@struct.dataclass
 class TransposedConvolution(Neighbourhood):
     """The convolution of the input spread out by the strides, as `lax.conv_transpose` has it.
 
@@ -30,10 +30,10 @@ class TransposedConvolution(Neighbourhood):
     """
 
     kernel: jax.Array
-    strides: Pair
-    padding: tuple[Pair, Pair]
-    dilation: Pair = (1, 1)
-    precision: lax.PrecisionLike = None
+    strides: Pair = struct.field(pytree_node=False)
+    padding: tuple[Pair, Pair] = struct.field(pytree_node=False)
+    dilation: Pair = struct.field(pytree_node=False, default=(1, 1))
+    precision: lax.PrecisionLike = struct.field(pytree_node=False, default=None)
 
     @property
     def phases(self) -> Pair:  # pyright: ignore[reportIncompatibleVariableOverride]

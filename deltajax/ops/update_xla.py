@@ -83,13 +83,17 @@ class _Carry(NamedTuple):
     mask: Bool[Array, "N H W"]
 
 
+@functools.partial(jax.jit, static_argnames="norm")
 def update_xla(
     function: Function,
     cached: Shaped[Array, "N H W C"],
     threshold: Float[Array, ""] | float,
     norm: ThresholdNorm,
 ) -> Updated:
-    """See `update`."""
+    """See `update`.
+
+    Jitted for the cache of its trace: networks repeat their blocks.
+    """
     streams, height, width, _ = cached.shape
     operation = function.neighbourhood
     pixel = sum(x.shape[3] * x.dtype.itemsize for x in function.inputs)

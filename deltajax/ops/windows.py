@@ -1,5 +1,6 @@
 """Sliding windows: which pixels they cover, of masks and of maps."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Literal
 
@@ -27,23 +28,21 @@ def pair(name: str, value: int | Sequence[int], least: int = 1) -> Pair:
     return int(values[0]), int(values[1])
 
 
+@dataclasses.dataclass(frozen=True)
 class Window:
     """A kernel's footprint on a map: size, strides, padding and dilation over rows and columns.
 
-    Args:
+    Attributes:
         size: the kernel's (rows, columns).
         strides: between neighbouring output pixels.
         padding: ((top, bottom), (left, right)); may be negative (cropping).
         dilation: between neighbouring taps of the kernel.
     """
 
-    def __init__(
-        self, size: Pair, strides: Pair, padding: tuple[Pair, Pair], dilation: Pair = (1, 1)
-    ):
-        self.size, self.strides, self.padding, self.dilation = size, strides, padding, dilation
-
-    def __repr__(self) -> str:
-        return f"Window({self.size}, {self.strides}, {self.padding}, {self.dilation})"
+    size: Pair
+    strides: Pair
+    padding: tuple[Pair, Pair]
+    dilation: Pair = (1, 1)
 
     @property
     def taps(self) -> int:

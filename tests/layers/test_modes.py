@@ -11,6 +11,7 @@ import pytest
 from flax import linen as nn
 
 import deltajax as dj
+from deltajax.layers import update_point
 from deltajax.video import ProceduralClip
 from tests.helpers import NORMS, dense_frames, pixel_norm, random_variables, relative_error
 
@@ -71,6 +72,55 @@ def test_state_from_init_from_init_delta_and_none_at_all():
         assert relative_error(outputs[0], model.apply(variables, frame)) <= 1e-5
         for output in outputs[1:]:
             np.testing.assert_array_equal(output, outputs[0])
+
+
+class Wrapped(nn.Module):
+    """Layers from outside, and one of the Flax modules that keep something of their own."""
+
+    backbone: nn.Module
+    head: nn.Module
+
+    @nn.compact
+    def __call__(self, x, head: bool = True):
+        x = nn.BatchNorm(use_running_average=True)(self.backbone(x))
+        return self.head(x) if head else x
+
+
+def test_a_state_is_made_without_tracing_an_update(monkeypatch):
+    """Of modules given as attributes, too, which their owner has to clone."""
+    frame = jnp.asarray(frames()[0])
+    model = Wrapped(DesignExample(), nn.Dense(3))
+    variables = random_variables(model, frame)
+    expected = model.init(jax.random.key(0), frame)["delta"]
+    monkeypatch.setattr(update_point, "update", None)  # so that a call of it fails
+    for keywords in ({}, {"head": False}):
+        delta = dj.init_delta(model, variables, frame, **keywords)
+        jax.tree.map(np.testing.assert_array_equal, delta, expected)
+    assert model.backbone.parent is None
+
+
+class LearnedSlope(nn.Module):
+    """An activation that closes over a parameter, as PReLU does."""
+
+    @nn.compact
+    def __call__(self, x):
+        slope = self.param("scale", nn.initializers.constant(0.25), (8,))
+        x = dj.Sparsify(dilation=3)(x)
+        for _ in range(2):
+            x = dj.Conv(8, 3, activation=lambda z: jnp.where(z > 0, z, z * slope))(x)
+        return dj.Densify()(x)
+
+
+def test_an_activation_may_close_over_a_parameter():
+    """Updates are jitted, so that it belongs to a trace outside; the next one has its own."""
+    model = LearnedSlope()
+    variables = random_variables(model, frames()[0])
+    for slope in (0.25, 0.5):
+        variables["params"]["scale"] = jnp.full(8, slope)
+        for count in (3, 4):  # another program of the same updates
+            outputs, _ = dj.scan_frames(model, variables, frames()[:count])
+            dense = dense_frames(model, variables, frames()[:count])
+            assert relative_error(outputs, dense) <= 1e-5
 
 
 def test_numpy_frames():
