@@ -1,0 +1,131 @@
+"""The process in which compare_versions.py runs one version: requests in, answers out, in JSON."""
+
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from _common import (
+    SettledOptions,
+    device_name,
+    frames_of_a_call,
+    make_network,
+    make_variables,
+    read_clip,
+)
+from _measure import alternating, compiled, timed
+from _report import versions
+from _thresholds import with_thresholds
+
+import deltajax as dj
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What is to be run.
+
+    Attributes:
+        network: `_common.SettledOptions` as a dict.
+        clip: video file; None for a procedural clip.
+        roi: region of interest, or None.
+        size: (height, width), or None.
+        streams: independent streams.
+        frames_per_call: F, the frames of a compiled call; None for the usual number.
+        calls: parts of the clip, of F frames each.
+    """
+
+    network: dict[str, Any]
+    clip: str | None
+    roi: tuple[int, int, int, int] | None
+    size: tuple[int, int] | None
+    streams: int
+    frames_per_call: int | None
+    calls: int
+
+
+class Version:
+    """The incremental network, compiled, with all frames on the device."""
+
+    def __init__(self, request: Request) -> None:
+        options = SettledOptions(**request.network)
+        self.frames_per_call = frames_of_a_call(request.frames_per_call)
+        clip = read_clip(
+            Path(request.clip) if request.clip else None,
+            request.size,
+            self.frames_per_call * request.calls,
+            request.streams,
+            options.seed,
+            request.roi,
+        )
+        network = make_network(options)
+        variables = make_variables(options, network, clip)
+        self._variables = with_thresholds(options, network, variables, clip[0])(1.0)
+        self._delta = dj.init_delta(network, self._variables, clip[0])
+        still = np.stack([clip[-1]] * self.frames_per_call)
+        changing = np.stack(alternating(clip[-1], self.frames_per_call))
+        self._chunks = {
+            "steady": self._calls(clip),
+            "static": self._calls(still),
+            "full_change": self._calls(changing),
+        }
+
+        def incremental(variables: Any, delta: Any, frames: jax.Array) -> tuple[Any, Any]:
+            return dj.scan_frames(network, {**variables, "delta": delta}, frames)
+
+        program = jax.jit(incremental, donate_argnums=1)
+        first = self._chunks["steady"][0]
+        self._program, self.compile_seconds = compiled(
+            program.lower(self._variables, self._delta, first)
+        )
+        self._outputs: Any = None
+
+    def _calls(self, frames: np.ndarray) -> list[jax.Array]:
+        return jax.device_put(np.split(frames, len(frames) // self.frames_per_call))
+
+    def run(self, kind: str, number: int) -> float:
+        """Milliseconds a frame of one call: the number-th one of such frames, over and over."""
+        chunks = self._chunks[kind]
+        (outputs, self._delta), milliseconds = timed(
+            self._program, self._variables, self._delta, chunks[number % len(chunks)]
+        )
+        if kind == "steady":
+            self._outputs = outputs
+        return milliseconds / self.frames_per_call
+
+    def save_outputs(self, path: Path) -> None:
+        """Writes those of the last steady call, as one list of numbers."""
+        leaves = [np.asarray(leaf, np.float32) for leaf in jax.tree.leaves(self._outputs)]
+        np.save(path, np.concatenate([leaf.ravel() for leaf in leaves]))
+
+
+def main() -> None:
+    # Whatever a library prints must not come between the answers.
+    with os.fdopen(os.dup(sys.stdout.fileno()), "w") as answers:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+        def answer(**values: Any) -> None:
+            answers.write(json.dumps(values) + "\n")
+            answers.flush()
+
+        version = Version(Request(**json.loads(next(sys.stdin))))
+        answer(
+            **versions(),
+            device=device_name(),
+            frames_per_call=version.frames_per_call,
+            compile_seconds=version.compile_seconds,
+        )
+        for line in sys.stdin:
+            asked = json.loads(line)
+            if "save" in asked:
+                version.save_outputs(Path(asked["save"]))
+                answer()
+            else:
+                answer(ms=version.run(**asked))
+
+
+if __name__ == "__main__":
+    main()
