@@ -180,7 +180,10 @@ def test_heatmaps():
         ({"objective": "accuracy"}, "objective is 'accuracy'.*top1, iou, keypoints"),
         ({"budget": 0.0}, r"budget is 0\.0; it must be positive"),
         ({"budget": float("nan")}, "budget is nan"),
-        ({"budget": 1e-12}, "1e-12, but with thresholds of zero relative_error is .* already"),
+        (
+            {"objective": lambda *_: 0.5, "budget": 0.25},
+            r"0\.25, but with thresholds of zero .* is 0\.5 already",
+        ),
         ({"held_out": 1.0}, r"held_out is 1\.0; it must be a share"),
         ({"held_out": 0.05}, "18 frames are too few: .*17 are left to tune on and 1 to report on"),
         ({"dilations": (1, 4)}, r"dilations are \[4\]; they must be odd"),
