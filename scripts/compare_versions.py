@@ -288,8 +288,7 @@ def result(runner: Runner, compile_seconds: float, first: Runner, times: Times) 
         found |= {
             f"{kind}_ms": float(np.median(own)),
             f"{kind}_ms_p10_p90": [float(ms) for ms in np.percentile(own, (10, 90))],
-            # Of calls side by side: what slows the machine down for a while slows down both.
-            f"{kind}_speedup": float(np.median(base / own)),
+            f"{kind}_speedup": float(np.median(base) / np.median(own)),
         }
     return found
 
@@ -309,7 +308,7 @@ def table(report: dict[str, Any]) -> Table:
     for heading in ("steady", "nothing changes", "everything changes", "difference"):
         rows.add_column(heading, justify="right")
     for version in report["versions"]:
-        times = (f"{version[f'{k}_ms']:.3f} ({version[f'{k}_speedup']:.3f} ×)" for k in KINDS)
+        times = (f"{version[f'{k}_ms']:.4g} ({version[f'{k}_speedup']:.3f} ×)" for k in KINDS)
         rows.add_row(version["version"], *times, f"{version['difference']:.2g}")
     return rows
 
