@@ -11,6 +11,7 @@ The scripts and the way to measure are those of this checkout for all of them.
 
 import contextlib
 import dataclasses
+import io
 import itertools
 import json
 import os
@@ -181,11 +182,8 @@ def extract(revision: str, folder: Path) -> None:
     if archive.returncode:
         reason = archive.stderr.decode(errors="replace").strip()
         raise ValueError(f"{revision} is neither a folder nor a revision of this project: {reason}")
-    with tempfile.TemporaryFile() as file:
-        file.write(archive.stdout)
-        file.seek(0)
-        with tarfile.open(fileobj=file) as tar:
-            tar.extractall(folder, filter="data")
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
+        tar.extractall(folder, filter="data")
 
 
 class Runner:
