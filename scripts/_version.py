@@ -1,4 +1,7 @@
-"""The process in which compare_versions.py runs one version: requests in, answers out, in JSON."""
+"""An incremental network to be timed, and the process in which compare_versions.py runs one.
+
+Requests come in and answers go out in JSON.
+"""
 
 import dataclasses
 import json
@@ -48,7 +51,7 @@ class Request:
 
 
 class Version:
-    """The incremental network, compiled, with all frames on the device."""
+    """The incremental network, with all frames on the device; to be compiled before it is run."""
 
     def __init__(self, request: Request) -> None:
         options = SettledOptions(**request.network)
@@ -76,12 +79,18 @@ class Version:
         def incremental(variables: Any, delta: Any, frames: jax.Array) -> tuple[Any, Any]:
             return dj.scan_frames(network, {**variables, "delta": delta}, frames)
 
-        program = jax.jit(incremental, donate_argnums=1)
-        first = self._chunks["steady"][0]
-        self._program, self.compile_seconds = compiled(
-            program.lower(self._variables, self._delta, first)
-        )
+        self._incremental = jax.jit(incremental, donate_argnums=1)
+        self._program: Any = None
         self._outputs: Any = None
+
+    def trace(self) -> jax.stages.Traced:
+        """The call, to be compiled."""
+        return self._incremental.trace(self._variables, self._delta, self._chunks["steady"][0])
+
+    def compile(self, traced: jax.stages.Traced) -> float:
+        """Compiles what `run` runs; returns the seconds that XLA took for it."""
+        self._program, seconds = compiled(traced.lower())
+        return seconds
 
     def _calls(self, frames: np.ndarray) -> list[jax.Array]:
         return jax.device_put(np.split(frames, len(frames) // self.frames_per_call))
@@ -116,7 +125,7 @@ def main() -> None:
             **versions(),
             device=device_name(),
             frames_per_call=version.frames_per_call,
-            compile_seconds=version.compile_seconds,
+            compile_seconds=version.compile(version.trace()),
         )
         for line in sys.stdin:
             asked = json.loads(line)

@@ -1,29 +1,48 @@
 """Measures configurations of the convolution kernels on this GPU, and writes a table of the best.
 
-For each convolution of a network every configuration in question is timed twice: with few pixels
-active, in blocks as things that move leave them, and with all. Kernels are compiled in several
-processes; one at a time has the GPU to measure. The library reads the table that the environment
-variable DELTAJAX_KERNEL_TABLE names, and goes by a rule for shapes that it does not hold.
+A network runs over a clip, again and again, each time with other configurations of all of its
+convolutions, and a profile of the GPU says how long each kernel takes: on the frames of the clip,
+with the pixels that change there; where nothing changes; and where all do. Kernels are compiled in
+several processes, of which one at a time has the GPU. The library reads the table that the
+environment variable DELTAJAX_KERNEL_TABLE names, and goes by a rule for shapes that it does not
+hold.
 """
 
 import dataclasses
-import functools
 import itertools
 import json
-import math
 import multiprocessing
 import os
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tyro
-from _common import NetworkName, Sizes, device_name, write_json
-from _convolutions import Layer, arrays_of, blocks_mask, dense, incremental, layers_of, microseconds
+from _common import (
+    Dtype,
+    NetworkName,
+    Roi,
+    Sizes,
+    UpdateOptions,
+    command_line,
+    device_name,
+    network_options,
+    size_text,
+    write_json,
+)
+from _kernel_times import (
+    Launch,
+    convolution_times,
+    frames_of,
+    launches_of,
+    read_profile,
+    times_of,
+)
+from _version import Request, Version
 from rich.console import Console
 from rich.progress import Progress
 
@@ -34,8 +53,19 @@ from deltajax.triton_kernels.configuration import (
     candidates,
     rule,
 )
+from deltajax.video import VideoError
 
-REPEATS = 5
+SCHEDULE = (
+    ("steady", 0, False), ("steady", 1, True), ("steady", 2, True), ("full_change", 0, False),
+    ("full_change", 0, True), ("static", 0, False), ("static", 0, True),
+)  # fmt: skip
+"""Calls of a profile: the frames' kind, which of such calls, and whether it counts."""
+KINDS = ("steady", "static", "full_change")
+BETTER = 0.98
+"""A configuration replaces the rule's if it costs so much of it at most: times vary by 1 %."""
+DEFAULT_UPDATE = UpdateOptions()
+
+Choose = Callable[[ConvolutionShape], ConvolutionConfig]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,32 +74,98 @@ class Options:
 
     Attributes:
         model: networks whose convolutions are measured.
-        dtype: of the maps.
-        size: of the frames, HxW.
+        dtype: of the computation.
+        update: What makes a network cheap, and its weights.
+        clip: video file; a procedural clip if not given.
+        roi: region of interest, the only part of the picture that is looked at: its left and its
+            top edge, its width and its height, in pixels of the clip.
+        size: to which frames are scaled; "own" is the clip's own size.
         streams: independent streams.
-        active: share of the pixels that are active at a quarter of the frame's size, in [0, 1]. It
-            grows with depth, by 2.3 with each halving of the map, as fields of view do.
-        full_weight: what a full map counts against a sparse one, when configurations are compared.
-        workers: processes that compile; 0 for as many as there are processors.
+        configurations: how many each convolution is measured in, at most, the rule's included.
+        frames_per_call: frames that one compiled call processes.
+        static_weight: what a kernel's time counts in which nothing changes, against one on the
+            clip, when configurations are compared.
+        full_weight: the same for one in which every pixel changes.
+        workers: processes that compile, each with a network of its own on the GPU; 0 for as many
+            as there are processors.
         out: table to write; entries that it has for other shapes stay.
         log: file for all measurements, JSON.
     """
 
     model: tuple[NetworkName, ...] = ("resnet50",)
-    dtype: tuple[Literal["float32", "bfloat16", "float16"], ...] = ("float32", "bfloat16")
-    size: Sizes = ((576, 768),)
-    streams: tuple[int, ...] = (8,)
-    active: float = 0.03
-    full_weight: float = 0.3
+    dtype: tuple[Dtype, ...] = ("float32", "bfloat16")
+    update: Annotated[UpdateOptions, tyro.conf.OmitArgPrefixes] = DEFAULT_UPDATE
+    clip: Path | None = None
+    roi: Roi = None
+    size: Sizes = (None,)
+    streams: tuple[int, ...] = (1,)
+    configurations: int = 40
+    frames_per_call: int = 20
+    static_weight: float = 0.1
+    full_weight: float = 0.1
     workers: int = 0
     out: Path = Path("out/kernels.json")
     log: Path | None = None
 
 
-def shape_of(layer: Layer) -> ConvolutionShape:
-    """What its configuration depends on."""
-    kernel = jax.ShapeDtypeStruct(layer.kernel, layer.dtype)
-    return update_triton.convolution_shape(kernel, layer.groups, layer.out, layer.out[1:3])
+class Job(NamedTuple):
+    """A network to run in one configuration of each convolution.
+
+    Attributes:
+        case: which network it is.
+        request: what to run.
+        index: of the configuration, among those of each convolution.
+    """
+
+    case: int
+    request: Request
+    index: int
+
+
+class Timed(NamedTuple):
+    """A convolution in a configuration.
+
+    Attributes:
+        key: `ConvolutionShape.key`.
+        config: the configuration.
+        of_rule: whether it is the rule's.
+        case: which network ran.
+        microseconds: by kind, of all launches of such convolutions in a frame.
+    """
+
+    key: str
+    config: ConvolutionConfig
+    of_rule: bool
+    case: int
+    microseconds: dict[str, float]
+
+
+def configurations_of(shape: ConvolutionShape) -> list[ConvolutionConfig]:
+    """That a convolution is measured in, the rule's first."""
+    return list(dict.fromkeys([rule(shape), *candidates(shape)]))
+
+
+def shape_of(launch: Launch, shapes: Sequence[ConvolutionShape]) -> ConvolutionShape:
+    """What the configuration of a launched convolution was chosen by.
+
+    Args:
+        launch: of the convolution kernel.
+        shapes: those that were asked for.
+    """
+    constants, pointers = dict(launch.source.constants), dict(launch.source.pointers)
+    groups = constants["GROUPS"]
+    known = {
+        "pixels": constants["pixels"],
+        "group_channels": constants["C_IN"] // groups,
+        "group_features": constants["C_OUT"] // groups,
+        "groups": groups,
+        "taps": constants["KERNEL_HEIGHT"] * constants["KERNEL_WIDTH"],
+        "itemsize": 4 if pointers["weights"] == "fp32" else 2,
+        "exact": pointers["weights"] == "fp32" and constants["PRECISION"] != "tf32",
+    }
+    return next(
+        shape for shape in shapes if all(getattr(shape, name) == x for name, x in known.items())
+    )
 
 
 _GPU: Any = None
@@ -80,91 +176,232 @@ def _start_worker(gpu: Any) -> None:
     _GPU = gpu
 
 
-def measure(job: tuple[Layer, ConvolutionConfig | None, float]) -> dict[str, Any]:
-    """Times a configuration, or with None XLA's dense convolution, sparse and full."""
-    layer, config, active = job
-    result: dict[str, Any] = {"layer": layer.name, "key": shape_of(layer).key, "dtype": layer.dtype}
-    result["config"] = dataclasses.asdict(config) if config else None
-    mask = jax.ShapeDtypeStruct(layer.x[:3], jnp.bool_)
-    out_mask = jax.ShapeDtypeStruct(layer.out[:3], jnp.bool_)
+def measure(job: Job) -> list[Timed] | str:
+    """The times of all convolutions in a job's configurations, or why there are none."""
     try:
-        shapes = jax.eval_shape(functools.partial(arrays_of, layer))
-        with update_triton.configured(config):
-            run = incremental(layer, "triton") if config else dense(layer)
-            lowered = jax.jit(run).lower(shapes, mask, out_mask)
-        if config:
-            program = lowered.compile()
-        arrays = jax.block_until_ready(jax.jit(functools.partial(arrays_of, layer))())
-        with _GPU:
-            # XLA tries algorithms of dense convolutions when it compiles them.
-            program = program if config else lowered.compile()
-            for name, share in (("sparse_us", active), ("full_us", 1.0)):
-                masks = [jnp.asarray(blocks_mask(m.shape, share)) for m in (mask, out_mask)]
-                times = [microseconds(program, arrays, *masks) for _ in range(REPEATS + 1)]
-                result[name] = float(np.median(times[1:]))
-                if not config:
-                    result["full_us"] = result["sparse_us"]
-                    break
-    except Exception as error:  # a configuration that does not fit is one result among others
-        result["error"] = f"{type(error).__name__}: {str(error)[:200]}"
-    return result
+        return _measure(job)
+    except Exception as error:  # what does not fit is one result among others
+        return f"{type(error).__name__}: {str(error)[:300]}"
+
+
+def _measure(job: Job) -> list[Timed]:
+    network = Version(job.request)
+    chosen: dict[ConvolutionShape, ConvolutionConfig] = {}
+    refused: set[ConvolutionShape] = set()
+
+    def choose(shape: ConvolutionShape) -> ConvolutionConfig:
+        of_shape = configurations_of(shape)
+        index = 0 if shape in refused else job.index % len(of_shape)
+        return chosen.setdefault(shape, of_shape[index])
+
+    while True:
+        # Of a function that was traced before JAX keeps the configurations.
+        jax.clear_caches()
+        chosen.clear()
+        with update_triton.configured(choose):
+            traced = network.trace()
+        launches = launches_of(traced.jaxpr)
+        found = {shape_of(launch, list(chosen)) for launch in launches if not _compiles(launch)}
+        if not found:
+            break
+        if found <= refused:
+            raise RuntimeError("kernels in the rule's configurations do not compile")
+        refused |= found
+    network.compile(traced)
+    with _GPU, tempfile.TemporaryDirectory() as folder:
+        for kind, number, _ in SCHEDULE:
+            network.run(kind, number)
+        with jax.profiler.trace(folder):
+            for kind, number, _ in SCHEDULE:
+                network.run(kind, number)
+        events = read_profile(Path(folder))
+    del network
+    kernels = [launch.kernel for launch in launches]
+    frames = iter(frames_of(events, kernels))
+    times: dict[str, list[np.ndarray]] = {kind: [] for kind in KINDS}
+    for kind, _, counts in SCHEDULE:
+        call = list(itertools.islice(frames, job.request.frames_per_call))
+        if counts:
+            times[kind] += [times_of(frame, kernels) for frame in call]
+    medians = {kind: np.median(each, axis=0) for kind, each in times.items()}
+    sums: dict[ConvolutionShape, dict[str, float]] = {}
+    for kind, each in medians.items():
+        for launch, microseconds in convolution_times(launches, each):
+            of_shape = sums.setdefault(shape_of(launch, list(chosen)), dict.fromkeys(KINDS, 0.0))
+            of_shape[kind] += microseconds
+    return [
+        Timed(shape.key, chosen[shape], chosen[shape] == rule(shape), job.case, microseconds)
+        for shape, microseconds in sums.items()
+    ]
+
+
+def _compiles(launch: Launch) -> bool:
+    try:
+        _ = launch.kernel
+    except Exception:
+        if launch.name != "convolution_kernel":
+            raise
+        return False
+    return True
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Tunes; returns the exit status."""
     options = tyro.cli(Options, args=arguments, description=__doc__)
     console = Console()
-    if jax.default_backend() != "gpu":
-        Console(stderr=True).print("error: there is no GPU to measure on", style="red")
+    try:
+        check(options)
+        results = run(options, console, command_line("tune_kernels.py", arguments))
+        entries = best_of(results, options.static_weight, options.full_weight)
+    except (ValueError, OSError, VideoError) as error:
+        Console(stderr=True).print(f"error: {error}", style="red", highlight=False)
         return 1
-    layers: dict[str, Layer] = {}
-    for model, dtype, size, streams in itertools.product(
-        options.model, options.dtype, options.size, options.streams
-    ):
-        for layer in layers_of(model, dtype, size or (576, 768), streams):
-            layers.setdefault(shape_of(layer).key, layer)
-    jobs: list[tuple[Layer, ConvolutionConfig | None, float]] = []
-    for layer in layers.values():
-        configs = dict.fromkeys([rule(shape_of(layer)), *candidates(shape_of(layer))])
-        active = min(options.active * 2.3 ** math.log2(layer.scale / 4), 1.0)
-        jobs += [(layer, config, active) for config in (None, *configs)]
+    kept = json.loads(options.out.read_text())["convolutions"] if options.out.exists() else {}
+    convolutions = kept | {key: dataclasses.asdict(config) for key, config in entries.items()}
+    write_json({"device": device_name(), "convolutions": convolutions}, options.out)
+    console.print(f"table: {options.out}", highlight=False)
+    return 0
+
+
+def check(options: Options) -> None:
+    """Raises ValueError for options that do not fit, and where there is nothing to measure on."""
+    if min(options.configurations, options.frames_per_call, *options.streams) < 1:
+        raise ValueError("--configurations, --frames-per-call and --streams must be at least 1")
+    if jax.default_backend() != "gpu":
+        raise ValueError("there is no GPU to measure on")
+
+
+def run(options: Options, console: Console, command: str) -> list[Timed]:
+    """Measures everything, one network after the other.
+
+    Raises:
+        ValueError: if the rule's configurations could not be measured.
+    """
+    triton = dataclasses.replace(options.update, implementation="triton")
+    cases = itertools.product(options.model, options.dtype, options.size, options.streams)
+    requests = [
+        Request(
+            network=dataclasses.asdict(network_options(triton, model, dtype)),
+            clip=str(options.clip) if options.clip else None,
+            roi=options.roi,
+            size=size,
+            streams=streams,
+            frames_per_call=options.frames_per_call,
+            calls=1 + max(number for _, number, _ in SCHEDULE),
+        )
+        for model, dtype, size, streams in cases
+    ]
+    jobs = [
+        Job(case, request, index)
+        for case, request in enumerate(requests)
+        for index in range(options.configurations)
+    ]
+    results: list[Timed] = []
+    log: list[dict[str, Any]] = []
     context = multiprocessing.get_context("spawn")
-    results = []
-    workers = options.workers or os.cpu_count() or 1
+    workers = min(options.workers or os.cpu_count() or 1, len(jobs))
+    # Processes share the GPU, and none may take all of its memory.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     with (
         context.Pool(workers, _start_worker, (context.Lock(),)) as pool,
         Progress(console=console) as progress,
     ):
         task = progress.add_task("configurations", total=len(jobs))
-        for result in pool.imap_unordered(measure, jobs):
-            results.append(result)
+        for job, result in zip(jobs, pool.imap(measure, jobs), strict=True):
             progress.advance(task)
+            case = {
+                "model": job.request.network["model"],
+                "dtype": job.request.network["dtype"],
+                "size": size_text(job.request.size),
+                "streams": job.request.streams,
+                "index": job.index,
+            }
+            if isinstance(result, str):
+                if job.index == 0:
+                    raise ValueError(f"the rule's configurations could not be measured: {result}")
+                console.print(f"left out: {case}: {result}", highlight=False)
+                log.append(case | {"error": result})
+            else:
+                results += result
+                log.append(case | {"convolutions": [as_json(timed) for timed in result]})
             if options.log:
-                report = {"device": device_name(), "active": options.active, "results": results}
+                report = {"command": command, "device": device_name(), "runs": log}
                 write_json(report, options.log)
-    entries = json.loads(options.out.read_text())["convolutions"] if options.out.exists() else {}
-    for key, layer in layers.items():
-        timed = [r for r in results if r["key"] == key and r["config"] and "error" not in r]
-        if not timed:
-            console.print(f"{layer.name}: no configuration ran")
-            continue
-        best = min(timed, key=functools.partial(cost, timed, options.full_weight))
-        entries[key] = best["config"]
-        reference = next(r for r in results if r["key"] == key and not r["config"])
+    show(results, options, console)
+    return results
+
+
+def as_json(timed: Timed) -> dict[str, Any]:
+    return timed._asdict() | {"config": dataclasses.asdict(timed.config)}
+
+
+def by_key(results: Sequence[Timed]) -> dict[str, list[Timed]]:
+    """The results of each shape, of each configuration one.
+
+    Of several measurements it is the median, and of several networks the sum: configurations that
+    could not be measured in all of them are left out.
+    """
+    found: dict[str, dict[ConvolutionConfig, dict[int, list[Timed]]]] = {}
+    for timed in results:
+        of_config = found.setdefault(timed.key, {}).setdefault(timed.config, {})
+        of_config.setdefault(timed.case, []).append(timed)
+    summed: dict[str, list[Timed]] = {}
+    for key, of_key in found.items():
+        cases = {case for of_config in of_key.values() for case in of_config}
+        for of_config in of_key.values():
+            if of_config.keys() != cases:
+                continue
+            microseconds = {
+                kind: float(
+                    sum(
+                        np.median([timed.microseconds[kind] for timed in same])
+                        for same in of_config.values()
+                    )
+                )
+                for kind in KINDS
+            }
+            first = next(iter(of_config.values()))[0]
+            summed.setdefault(key, []).append(first._replace(microseconds=microseconds))
+    return summed
+
+
+def cost(timed: Timed, base: Timed, static_weight: float, full_weight: float) -> float:
+    """What a configuration takes of the time that the rule's takes, a mean over the kinds."""
+    weights = {"steady": 1.0, "static": static_weight, "full_change": full_weight}
+    parts = (w * timed.microseconds[k] / base.microseconds[k] for k, w in weights.items())
+    return sum(parts) / sum(weights.values())
+
+
+def best_of(
+    results: Sequence[Timed], static_weight: float, full_weight: float
+) -> dict[str, ConvolutionConfig]:
+    """The best configuration of each shape; the rule's where none is clearly better."""
+    entries = {}
+    for key, of_key in by_key(results).items():
+        base = next(timed for timed in of_key if timed.of_rule)
+        costs = [cost(timed, base, static_weight, full_weight) for timed in of_key]
+        best = int(np.argmin(costs))
+        entries[key] = of_key[best].config if costs[best] <= BETTER else base.config
+    return entries
+
+
+def show(results: Sequence[Timed], options: Options, console: Console) -> None:
+    """What would be gained, for a person to read."""
+    best = best_of(results, options.static_weight, options.full_weight)
+    total = dict.fromkeys(KINDS, 0.0)
+    before = dict.fromkeys(KINDS, 0.0)
+    for key, of_key in by_key(results).items():
+        base = next(timed for timed in of_key if timed.of_rule)
+        taken = next(timed for timed in of_key if timed.config == best[key])
+        for kind in KINDS:
+            total[kind] += taken.microseconds[kind]
+            before[kind] += base.microseconds[kind]
+    for kind in KINDS:
         console.print(
-            f"{layer.name} {layer.dtype}: dense {reference.get('full_us', 0):.1f} µs, "
-            f"sparse {best['sparse_us']:.1f}, full {best['full_us']:.1f}"
+            f"{kind}: {before[kind]:.1f} µs a frame in convolutions by the rule, "
+            f"{total[kind]:.1f} with the table",
+            highlight=False,
         )
-    write_json({"device": device_name(), "convolutions": entries}, options.out)
-    console.print(f"table: {options.out}")
-    return 0
-
-
-def cost(timed: list[dict[str, Any]], full_weight: float, result: dict[str, Any]) -> float:
-    """How far a configuration is from the fastest, sparse and full."""
-    sparse = min(r["sparse_us"] for r in timed)
-    full = min(r["full_us"] for r in timed)
-    return result["sparse_us"] / sparse + full_weight * result["full_us"] / full
 
 
 if __name__ == "__main__":

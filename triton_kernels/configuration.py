@@ -47,6 +47,16 @@ class ConvolutionShape:
         return self.taps * self.group_channels
 
     @property
+    def pixels_each(self) -> float:
+        """Pixels for each multiprocessor."""
+        return self.pixels / self.multiprocessors
+
+    @property
+    def products_each(self) -> float:
+        """Products for each multiprocessor, if all pixels are computed."""
+        return self.pixels_each * self.length * self.group_features * self.groups
+
+    @property
     def key(self) -> str:
         """In a table."""
         return "_".join(str(int(value)) for value in dataclasses.astuple(self))
@@ -109,62 +119,176 @@ def rule(shape: ConvolutionShape) -> ConvolutionConfig:
     """A configuration that is good for a few to a quarter of the pixels, and works for any.
 
     Large tiles read less: a step reads BLOCK_M + BLOCK_N rows for BLOCK_M · BLOCK_N products, and
-    what the second-level cache delivers is the limit.
+    what the second-level cache delivers is the limit. But few tiles, or tiles that are not full,
+    leave multiprocessors idle; and two programs of four warps hide each other's waiting. Where one
+    becomes more than the other was measured, kernel by kernel, in ResNet-50 as it runs.
     """
     features = _power_of_two(shape.group_features)
-    multiprocessors = shape.multiprocessors
     if shape.group_channels < 16:
         # Pairs of pixels, if they can be, which teams cannot compute unless they are listed.
-        listed = shape.pixels >= 4096 * multiprocessors
-        return cut(shape, Tile(64 if shape.exact else 256, min(features, 64), 8, 1), 0, listed)
-    # Small maps are deep ones, in which more has changed: about as much as they are narrow.
-    narrow = min(shape.group_channels, shape.group_features) * shape.groups
-    products = shape.pixels * shape.length * shape.group_features
-    tall = shape.pixels * narrow**2 >= 1024 * 2048 * multiprocessors
-    tall = tall or (shape.taps > 1 and products >= 32_000_000 * multiprocessors)
-    share_pixels = 1024 if tall else 256
-    one_share = shape.pixels <= 4 * share_pixels
-    if one_share:
-        share_pixels = shape.pixels
+        tile = Tile(64 if shape.exact else 256, min(features, 64), 8, 1)
+        return cut(shape, tile, 0, shape.pixels_each >= 4096)
+    share_pixels = _share(shape, 1024 if _much(shape) else 256)
     if shape.exact or shape.groups > 1:
         # Three products of split operands take more registers than large tiles leave.
         return cut(shape, Tile(64, min(features, 64), 8, 1), share_pixels)
-    large = shape.pixels >= 200 * multiprocessors
-    wide = shape.group_features > shape.length
-    if shape.group_features <= 32 and large:
+    if shape.group_features <= 32 and shape.pixels_each >= 200:
         # Little is computed with what is read: programs, rather than long ones, hide the waiting.
         return cut(shape, Tile(64, features, 4, 4), share_pixels)
-    # A share has fewer changed pixels than a large tile has rows.
-    if features == 256 and shape.length <= 128 and large:
-        return cut(shape, Tile(64, 256, 16, 1), 0)
-    if features == 512 and wide and large and shape.itemsize == 2:
-        return cut(shape, Tile(64, 256, 16, 1), 1024)
-    if tall and wide and features >= 512:
-        # Of float32, what programs compare takes more registers than what they add up.
-        split = shape.itemsize == 4
-        return cut(shape, Tile(128, 128, 8, 1), share_pixels, not one_share, split)
-    if tall and 1024 <= shape.length >= shape.group_features:
-        listed = shape.pixels * shape.group_features >= 50_000 * multiprocessors and not one_share
-        if shape.itemsize == 2 and shape.taps == 1 and not (listed and features >= 512):
-            return cut(shape, Tile(128, min(features, 128), 8, 1), 1024)
-        # Before Hopper, which has 227 KiB, operands go through registers that 256 wide tiles fill.
-        columns = 256 if shape.shared_bytes >= 200 << 10 else 128
-        return cut(shape, Tile(128, min(features, columns), 8, 1), share_pixels, listed)
-    return cut(shape, Tile(128 if tall else 64, min(features, 128), 8, 1), share_pixels)
+    if shape.pixels_each >= 200 and max(features, 2 * shape.length) <= 256 and shape.taps == 1:
+        return _shallow(shape, features)
+    if features <= 128 and shape.length * features <= 40_000 and shape.pixels_each >= 1200:
+        listed = shape.pixels_each >= 4096
+        return cut(shape, Tile(64, features, 4, 2), 0, listed, split=False)
+    if not _much(shape):
+        return _small(shape, features)
+    if shape.taps > 1:
+        return _large(shape, features)
+    return _wide(shape, features) if _is_wide(shape) else _narrow(shape, features)
+
+
+def _is_wide(shape: ConvolutionShape) -> bool:
+    """Whether there are more output channels than terms in a sum, and enough to be shared."""
+    return shape.group_features > shape.length and shape.group_features >= 512
+
+
+def _much(shape: ConvolutionShape) -> bool:
+    """Whether there is enough to do for large tiles."""
+    return shape.products_each >= (20_000_000 if shape.taps == 1 else 48_000_000)
+
+
+def _short(shape: ConvolutionShape) -> bool:
+    """Whether a sum is too short to be shared, as who shares one has to wait for the others."""
+    return shape.length * shape.itemsize < 3072
+
+
+def _share(shape: ConvolutionShape, pixels: int) -> int:
+    """Pixels of a share: so many, or all, where shares would be few."""
+    return shape.pixels if shape.pixels <= 4 * pixels else pixels
+
+
+def _pairs(shape: ConvolutionShape) -> int:
+    """Pixels of a share that has a team of two programs."""
+    return min(1024, -(-2 * shape.pixels // shape.multiprocessors))
+
+
+def _shallow(shape: ConvolutionShape, features: int) -> ConvolutionConfig:
+    """Short sums for many pixels: what is read and written counts."""
+    listed = shape.pixels_each >= 1200
+    if features == 256:
+        return cut(shape, Tile(64, 256, 16, 1), 0, listed)
+    return cut(shape, Tile(128 if listed else 64, features, 8, 1), 0, listed)
+
+
+def _small(shape: ConvolutionShape, features: int) -> ConvolutionConfig:
+    """Few pixels, of which there is a tile for each program at most."""
+    large = shape.pixels_each >= 200
+    middling = shape.products_each >= 12_000_000
+    wide = _is_wide(shape)
+    much = shape.products_each >= 5_000_000 or (wide and shape.length >= 512)
+    if shape.taps == 1 and much and not large and not middling:
+        return cut(shape, Tile(64, 64, 4, 2), 512, split=not _short(shape) if wide else None)
+    if middling and wide and large and shape.itemsize == 2:
+        return cut(shape, Tile(64, 256, 16, 1), _pairs(shape))
+    if shape.taps > 1 and middling and features >= 128:
+        if features == 256 and shape.length <= 1024:
+            rows = 64 if shape.itemsize == 4 or shape.products_each >= 20_000_000 else 128
+            return cut(shape, Tile(rows, _columns(shape), 8, 1), 1024)
+        if shape.itemsize == 4:
+            return cut(shape, Tile(128, 128, 8, 1), _share(shape, 1024))
+    if large and middling:
+        share_pixels = _pairs(shape)
+    elif middling:
+        share_pixels = _share(shape, 1024)
+    elif shape.taps > 1 and shape.length * shape.itemsize >= 4096:
+        share_pixels = 512
+    elif shape.taps == 1 and large and shape.products_each >= 5_000_000:
+        share_pixels = 1024
+    else:
+        share_pixels = _share(shape, 256)
+    split = False if middling and _short(shape) else None
+    sum_bytes = shape.length * shape.itemsize
+    if shape.taps > 1 and not large:
+        doubled = sum_bytes >= 9216 and not middling
+    elif features <= 64:
+        doubled = large and shape.itemsize == 4 and sum_bytes >= 1024
+    else:
+        doubled = features <= 128 and 1024 <= sum_bytes <= (2048 if middling else 1024)
+    block_k = 256 // shape.itemsize if doubled else None
+    return cut(shape, Tile(64, min(features, 128), 8, 1), share_pixels, False, split, block_k)
+
+
+def _wide(shape: ConvolutionShape, features: int) -> ConvolutionConfig:
+    """More output channels than terms in a sum, for many pixels."""
+    share_pixels = _share(shape, 1024)
+    one_share = share_pixels == shape.pixels
+    listed = shape.pixels_each >= 80 and not one_share
+    if shape.itemsize == 4:
+        if one_share or shape.length >= 1024:
+            return cut(shape, Tile(128, 128, 8, 1), share_pixels, listed, split=one_share)
+        return cut(shape, Tile(64, 64, 4, 2), share_pixels, listed, split=False)
+    if features == 512 and shape.pixels_each >= 200:
+        tile = Tile(64, 256, 16 if shape.length <= 128 else 8, 1)
+        return cut(shape, tile, _pairs(shape), shape.pixels_each >= 1200, split=False)
+    if features >= 4 * shape.length:
+        tile = Tile(128, 128, 8, 1) if shape.length >= 512 else Tile(64, 128, 4, 2)
+        return cut(shape, tile, share_pixels, listed, split=False)
+    listed = shape.pixels_each >= 120 and not one_share
+    return cut(shape, Tile(64, 256, 8, 1), share_pixels, listed, split=False)
+
+
+def _narrow(shape: ConvolutionShape, features: int) -> ConvolutionConfig:
+    """Not more output channels than terms in a sum, 1 × 1, for many pixels."""
+    share_pixels = _share(shape, 1024)
+    one_share = share_pixels == shape.pixels
+    if _short(shape):
+        rows = 128 if shape.pixels_each >= 1200 and features <= 128 else 64
+        listed = features >= 512 and shape.pixels_each >= 80 and not one_share
+        pixels = _pairs(shape) if shape.pixels_each >= 200 else 1024
+        doubled = rows == 64 and features <= 128 and shape.length * shape.itemsize >= 1024
+        block_k = 256 // shape.itemsize if doubled else None
+        return cut(shape, Tile(rows, min(features, 256), 8, 1), pixels, listed, False, block_k)
+    listed = shape.pixels_each * shape.group_features >= 50_000 and not one_share
+    if (shape.itemsize == 2 or one_share) and not (listed and features >= 512):
+        return cut(shape, Tile(128, min(features, 128), 8, 1), 1024)
+    return cut(shape, Tile(128, min(features, _columns(shape)), 8, 1), share_pixels, listed)
+
+
+def _large(shape: ConvolutionShape, features: int) -> ConvolutionConfig:
+    """Several taps, for many pixels."""
+    share_pixels = _share(shape, 1024)
+    listed = shape.pixels_each * shape.group_features >= 50_000 and share_pixels != shape.pixels
+    many = shape.pixels_each >= 1200
+    if 64 < features <= 128 and (_short(shape) or many):
+        return cut(shape, Tile(128 if many else 64, features, 8, 1), share_pixels, many, False)
+    if 1024 <= shape.length >= shape.group_features:
+        return cut(shape, Tile(128, min(features, _columns(shape)), 8, 1), share_pixels, listed)
+    return cut(shape, Tile(128, min(features, 128), 8, 1), share_pixels)
+
+
+def _columns(shape: ConvolutionShape) -> int:
+    """Output channels of the largest tiles.
+
+    Before Hopper, which has 227 KiB, operands go through registers that 256 wide tiles fill.
+    """
+    return 256 if shape.shared_bytes >= 200 << 10 else 128
 
 
 def candidates(shape: ConvolutionShape) -> list[ConvolutionConfig]:
-    """The configurations that are worth measuring."""
+    """The configurations that are worth measuring, those first that were good most often."""
     features = _power_of_two(shape.group_features)
     found: dict[ConvolutionConfig, None] = {}
-    for tile in TILES:
-        if shape.exact and tile.block_m * tile.block_n > 64 * 64:
-            continue
-        if tile.block_n > max(features, 64):
-            continue
-        tile = tile._replace(block_n=min(tile.block_n, features))
-        for share_pixels in (512, 2048, 8192):
-            found[cut(shape, tile, share_pixels)] = None
+    for listed, share_pixels, split, steps in WAYS:
+        for tile in TILES:
+            if shape.exact and tile.block_m * tile.block_n > 64 * 64:
+                continue
+            if tile.block_n > max(features, 64):
+                continue
+            if steps > 1 and (shape.exact or tile.block_n > 128):
+                continue
+            tile = tile._replace(block_n=min(tile.block_n, features))
+            block_k = steps * 128 // shape.itemsize if steps > 1 else None
+            found[cut(shape, tile, share_pixels, listed, split, block_k)] = None
     return list(found)
 
 
@@ -185,9 +309,16 @@ class Tile(NamedTuple):
 
 
 TILES = (
-    Tile(64, 64, 4, 3), Tile(64, 64, 8, 2), Tile(128, 64, 8, 1), Tile(64, 128, 8, 1),
-    Tile(128, 128, 8, 1), Tile(64, 256, 8, 1), Tile(128, 256, 8, 1), Tile(128, 256, 16, 1),
+    Tile(64, 128, 8, 1), Tile(64, 64, 4, 2), Tile(128, 128, 8, 1), Tile(64, 128, 4, 2),
+    Tile(64, 256, 8, 1), Tile(64, 64, 8, 1), Tile(128, 256, 8, 1), Tile(128, 64, 8, 1),
+    Tile(64, 256, 16, 1), Tile(64, 64, 4, 3), Tile(32, 128, 4, 2),
 )  # fmt: skip
+"""That are worth measuring."""
+WAYS = (
+    (False, 1024, None, 1), (False, 1024, False, 1), (True, 0, False, 1), (False, 256, None, 1),
+    (False, 1024, False, 2), (True, 0, None, 1), (False, 1024, None, 2), (False, 256, False, 1),
+)  # fmt: skip
+"""To share the work: `listed`, `share_pixels` and `split` of `cut`, and 128 bytes of a step."""
 
 
 def cut(
@@ -196,6 +327,7 @@ def cut(
     share_pixels: int,
     listed: bool = False,
     split: bool | None = None,
+    block_k: int | None = None,
 ) -> ConvolutionConfig:
     """Such tiles, and as many programs as the GPU has room for at a time.
 
@@ -206,8 +338,10 @@ def cut(
             them; but large shares have few tiles that are not full.
         listed: whether the pixels are listed before, for all programs, in one share.
         split: whether programs tell each other sums; if not given, where each can have a part.
+        block_k: of the sum, in one step; if not given, 128 bytes of it.
     """
-    block_k = 32 if shape.itemsize == 4 or shape.group_channels < 16 else 64
+    if block_k is None:
+        block_k = 32 if shape.itemsize == 4 or shape.group_channels < 16 else 64
     if shape.groups > 1:
         block_k = min(block_k, _power_of_two(shape.group_channels))
     # Triton 3.6 fails to compile some loops of a single step.
@@ -232,7 +366,7 @@ def cut(
         shares=programs // team,
         team=team,
         listed=listed,
-        split=shape.group_features <= shape.length and parts > 1 if split is None else split,
+        split=shape.group_features <= shape.length and parts > 2 if split is None else split,
         # Long runs are read in one go, short ones spread what has changed more evenly.
         run=32 if owned >= 4096 else 8,
         num_warps=tile.num_warps,

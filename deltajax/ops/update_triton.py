@@ -341,7 +341,7 @@ def _part(
         lattice=lattice,
         of_output=of_output,
         precision=precision,
-        config=_chosen or choose_convolution_config(shape),
+        config=_choose(shape),
     )
 
 
@@ -381,18 +381,18 @@ def convolution_shape(
     )
 
 
-_chosen: ConvolutionConfig | None = None
+_choose: Callable[[ConvolutionShape], ConvolutionConfig] = choose_convolution_config
 
 
 @contextlib.contextmanager
-def configured(config: ConvolutionConfig | None) -> Iterator[None]:
-    """All convolutions traced within have this configuration: for those who measure them."""
-    global _chosen
-    _chosen = config
+def configured(choose: Callable[[ConvolutionShape], ConvolutionConfig]) -> Iterator[None]:
+    """Convolutions traced within are configured by this function: for those who measure them."""
+    global _choose
+    _choose = choose
     try:
         yield
     finally:
-        _chosen = None
+        _choose = choose_convolution_config
 
 
 def _compute_pixels(update: _Update) -> Outcome:

@@ -11,15 +11,15 @@ import pytest
 
 from tests.triton_kernels.ahead_of_time import SHARED_LIMIT, output_of
 
-RESNET50_SPILLS = {80: 112, 90: 112, 100: 320}
+RESNET50_SPILLS = {80: 96, 90: 104, 100: 384}
 """Bytes of registers that a thread of a kernel of ResNet-50 keeps in memory, at most, by compute
 capability (Triton 3.9; docs/performance.md says which kernels they are)."""
-SPILLING = {80: 2, 90: 3, 100: 7}
-"""Kernels of ResNet-50 that keep more than FEW there, of about thirty."""
+SPILLING = {80: 1, 90: 2, 100: 13}
+"""Kernels of ResNet-50 that keep more than FEW there, of about forty."""
 FEW = 64
-OTHER_SPILLS = {80: 8, 90: 0, 100: 0}
+OTHER_SPILLS = {80: 8, 90: 0, 100: 8}
 """Bytes that a kernel of another network keeps there."""
-TABLE_SPILLS = 272
+TABLE_SPILLS = 280
 """And of tiles that only a table of measured configurations can have."""
 BILINEAR_SPILLS = {80: 0, 90: 16, 100: 16}
 """And kernels of bilinear resizing: one with the norm "l2" does, though it has registers left."""

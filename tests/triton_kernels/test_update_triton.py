@@ -129,13 +129,13 @@ def test_maps_that_need_64_bits(name, monkeypatch):
 def test_teams(name, shares, team, listed, split):
     """Tiles whose sums, and channels, are divided between programs."""
     config = ConvolutionConfig(16, 16, 16, shares, team, listed, split, 8, 4, 1)
-    with update_triton.configured(config):
+    with update_triton.configured(lambda _: config):
         test_update.check(TEAM_CASES[name], "triton", "rms", "float32")
 
 
 def test_pairs_of_pixels_from_a_list():
     config = ConvolutionConfig(64, 64, 32, 1, 4, True, False, 8, 4, 1)
-    with update_triton.configured(config):
+    with update_triton.configured(lambda _: config):
         test_update.check(BY_NAME["resnet_stem_7x7_stride2"], "triton", "max", "float32")
 
 
