@@ -10,7 +10,7 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Bool, Shaped
 
-from .frames import scan_frames
+from .frames import pack_weights, scan_frames
 from .layers.update_point import DELTA
 
 Batch = tuple[Shaped[np.ndarray, "T N H W C"], Bool[np.ndarray, "T N"]]
@@ -78,6 +78,7 @@ def run_batches(
     for frames, present in batches:
         padded = _padded(frames, present, batch_frames)
         if not compiled:
+            rest = pack_weights(model, rest, frames[0], **kwargs)
             # No stream has a frame in this call: it compiles, and leaves the state as it is.
             delta = scan(padded[0], np.zeros_like(padded[1]))[1]
             compiled = True

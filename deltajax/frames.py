@@ -61,7 +61,7 @@ def pack_weights(
     """Lays a model's weights out as the kernels of a GPU take them, once for many frames.
 
     For those who apply a model frame by frame, as with a camera: without this weights are rounded
-    and laid out, and batch norms folded, in every frame. `scan_frames` does it by itself, once a
+    and laid out, and batch norms folded, in every frame. `scan_frames` does it by itself, in each
     call, if it has not been done before.
 
     Args:

