@@ -283,7 +283,10 @@ def make_variables(options: SettledOptions, network: VideoNetwork, frames: np.nd
         found = network.init(key, frame)
         return {name: found[name] for name in found if name != "delta"}
 
-    variables = jax.jit(weights)(jax.random.key(options.seed), few[0])
+    # Run once, so what counts is the compiler's time: 8 s for ResNet-50 on two busy cores, and 55
+    # with optimisation.
+    draw = jax.jit(weights, compiler_options={"xla_backend_optimization_level": 0})
+    variables = draw(jax.random.key(options.seed), few[0])
     variables = in_dtype(options.dtype, variables)
     return calibrate_batch_norm(network, variables, few) if options.calibrate else variables
 
