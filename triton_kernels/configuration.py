@@ -14,6 +14,9 @@ TABLE_VARIABLE = "DELTAJAX_KERNEL_TABLE"
 MIN_STEPS = 4
 """Steps of a sum that a program takes at least, where several share it."""
 
+SOME = 5_000_000
+"""Products for each multiprocessor from which on there is more than one tile for a program."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ConvolutionShape:
@@ -183,10 +186,10 @@ def _shallow(shape: ConvolutionShape, features: int) -> ConvolutionConfig:
 def _small(shape: ConvolutionShape, features: int) -> ConvolutionConfig:
     """Few pixels, of which there is a tile for each program at most."""
     large = shape.pixels_each >= 200
-    middling = shape.products_each >= 12_000_000
     wide = _is_wide(shape)
-    much = shape.products_each >= 5_000_000 or (wide and shape.length >= 512)
-    if shape.taps == 1 and much and not large and not middling:
+    middling = _middling(shape)
+    some = shape.products_each >= SOME or (wide and shape.length >= 512)
+    if shape.taps == 1 and some and not large and not middling:
         return cut(shape, Tile(64, 64, 4, 2), 512, split=not _short(shape) if wide else None)
     if middling and wide and large and shape.itemsize == 2:
         return cut(shape, Tile(64, 256, 16, 1), _pairs(shape))
@@ -196,26 +199,38 @@ def _small(shape: ConvolutionShape, features: int) -> ConvolutionConfig:
             return cut(shape, Tile(rows, _columns(shape), 8, 1), 1024)
         if shape.itemsize == 4:
             return cut(shape, Tile(128, 128, 8, 1), _share(shape, 1024))
-    if large and middling:
-        share_pixels = _pairs(shape)
-    elif middling:
-        share_pixels = _share(shape, 1024)
-    elif shape.taps > 1 and shape.length * shape.itemsize >= 4096:
-        share_pixels = 512
-    elif shape.taps == 1 and large and shape.products_each >= 5_000_000:
-        share_pixels = 1024
-    else:
-        share_pixels = _share(shape, 256)
+    tile = Tile(64, min(features, 128), 8, 1)
     split = False if middling and _short(shape) else None
+    return cut(shape, tile, _small_share(shape), False, split, _long_steps(shape, features))
+
+
+def _middling(shape: ConvolutionShape) -> bool:
+    return shape.products_each >= 12_000_000
+
+
+def _small_share(shape: ConvolutionShape) -> int:
+    """Pixels of a share where there are few."""
+    large = shape.pixels_each >= 200
+    if _middling(shape):
+        return _pairs(shape) if large else _share(shape, 1024)
+    if shape.taps > 1 and shape.length * shape.itemsize >= 4096:
+        return 512
+    if shape.taps == 1 and large and shape.products_each >= SOME:
+        return 1024
+    return _share(shape, 256)
+
+
+def _long_steps(shape: ConvolutionShape, features: int) -> int | None:
+    """The terms of a step of 256 bytes, where it is better than one of 128; else None."""
     sum_bytes = shape.length * shape.itemsize
+    large, middling = shape.pixels_each >= 200, _middling(shape)
     if shape.taps > 1 and not large:
-        doubled = sum_bytes >= 9216 and not middling
+        longer = sum_bytes >= 9216 and not middling
     elif features <= 64:
-        doubled = large and shape.itemsize == 4 and sum_bytes >= 1024
+        longer = large and shape.itemsize == 4 and sum_bytes >= 1024
     else:
-        doubled = features <= 128 and 1024 <= sum_bytes <= (2048 if middling else 1024)
-    block_k = 256 // shape.itemsize if doubled else None
-    return cut(shape, Tile(64, min(features, 128), 8, 1), share_pixels, False, split, block_k)
+        longer = features <= 128 and 1024 <= sum_bytes <= (2048 if middling else 1024)
+    return 256 // shape.itemsize if longer else None
 
 
 def _wide(shape: ConvolutionShape, features: int) -> ConvolutionConfig:
@@ -245,8 +260,8 @@ def _narrow(shape: ConvolutionShape, features: int) -> ConvolutionConfig:
         rows = 128 if shape.pixels_each >= 1200 and features <= 128 else 64
         listed = features >= 512 and shape.pixels_each >= 80 and not one_share
         pixels = _pairs(shape) if shape.pixels_each >= 200 else 1024
-        doubled = rows == 64 and features <= 128 and shape.length * shape.itemsize >= 1024
-        block_k = 256 // shape.itemsize if doubled else None
+        longer = rows == 64 and features <= 128 and shape.length * shape.itemsize >= 1024
+        block_k = 256 // shape.itemsize if longer else None
         return cut(shape, Tile(rows, min(features, 256), 8, 1), pixels, listed, False, block_k)
     listed = shape.pixels_each * shape.group_features >= 50_000 and not one_share
     if (shape.itemsize == 2 or one_share) and not (listed and features >= 512):
