@@ -6,6 +6,7 @@ order only where two do not depend on each other.
 """
 
 import gzip
+import itertools
 import json
 import re
 from collections.abc import Sequence
@@ -68,22 +69,36 @@ class Launch(NamedTuple):
 
 
 def launches_of(jaxpr: Any) -> list[Launch]:
-    """What a traced function launches, in order; of a loop's body each once.
+    """What the loop over frames in a traced function launches in each turn, in order.
 
     Args:
         jaxpr: of the function, or what is inside of one.
     """
+    for equation in jaxpr.eqns:
+        for inner in _inside(equation):
+            found = _launches(inner) if equation.primitive.name == "scan" else launches_of(inner)
+            if found:
+                return found
+    return []
+
+
+def _launches(jaxpr: Any) -> list[Launch]:
     found = []
     for equation in jaxpr.eqns:
         if equation.primitive.name == "kernel_call":
             grid = (*equation.params["grid"], 1, 1)[:3]
             found.append(Launch(equation.params["source"], grid))
-            continue
-        values = list(equation.params.values())
-        for inner in jax.tree.leaves(values, is_leaf=lambda value: hasattr(value, "eqns")):
-            if hasattr(inner, "eqns"):
-                found += launches_of(inner)
+        for inner in _inside(equation):
+            found += _launches(inner)
     return found
+
+
+def _inside(equation: Any) -> list[Any]:
+    """The functions that an equation calls."""
+    leaves = jax.tree.leaves(
+        list(equation.params.values()), is_leaf=lambda value: hasattr(value, "eqns")
+    )
+    return [leaf for leaf in leaves if hasattr(leaf, "eqns")]
 
 
 def read_profile(folder: Path) -> list[Event]:
@@ -123,13 +138,9 @@ def _kernel(entry: dict[str, Any]) -> Kernel:
 
 
 def frames_of(events: Sequence[Event], kernels: Sequence[Kernel]) -> list[list[Event]]:
-    """The events of each frame: a frame begins with the first kernel of the program."""
-    first = kernels[0]
-    starts = [i for i, event in enumerate(events) if event.kernel == first]
-    starts = starts[:: kernels.count(first)]
-    return [
-        list(events[a:b]) for a, b in zip(starts, [*starts[1:], len(events)], strict=True) if a < b
-    ]
+    """The events of each frame: a frame begins with the first kernel of the loop."""
+    starts = [i for i, event in enumerate(events) if event.kernel == kernels[0]]
+    return [list(events[a:b]) for a, b in itertools.pairwise([*starts, len(events)])]
 
 
 def times_of(frame: Sequence[Event], kernels: Sequence[Kernel]) -> np.ndarray:

@@ -51,7 +51,10 @@ class Request:
 
 
 class Version:
-    """The incremental network, with all frames on the device; to be compiled before it is run."""
+    """The incremental network: to be compiled, which takes nothing of the GPU, started and run.
+
+    Weights are not packed before, since there are revisions that cannot.
+    """
 
     def __init__(self, request: Request) -> None:
         options = SettledOptions(**request.network)
@@ -64,16 +67,16 @@ class Version:
             options.seed,
             request.roi,
         )
-        network = make_network(options)
-        variables = make_variables(options, network, clip)
-        self._variables = with_thresholds(options, network, variables, clip[0])(1.0)
-        self._delta = dj.init_delta(network, self._variables, clip[0])
-        still = np.stack([clip[-1]] * self.frames_per_call)
-        changing = np.stack(alternating(clip[-1], self.frames_per_call))
-        self._chunks = {
-            "steady": self._calls(clip),
-            "static": self._calls(still),
-            "full_change": self._calls(changing),
+        self._network = network = make_network(options)
+        with jax.default_device(None if options.calibrate else jax.local_devices(backend="cpu")[0]):
+            variables = make_variables(options, network.clone(implementation="xla"), clip)
+            variables = with_thresholds(options, network, variables, clip[0])(1.0)
+        self._host = jax.device_get(variables)
+        self._frame = clip[0]
+        self._clips = {
+            "steady": clip,
+            "static": np.stack([clip[-1]] * self.frames_per_call),
+            "full_change": np.stack(alternating(clip[-1], self.frames_per_call)),
         }
 
         def incremental(variables: Any, delta: Any, frames: jax.Array) -> tuple[Any, Any]:
@@ -81,19 +84,37 @@ class Version:
 
         self._incremental = jax.jit(incremental, donate_argnums=1)
         self._program: Any = None
+        self._variables: Any = None
+        self._delta: Any = None
+        self._chunks: dict[str, list[jax.Array]] = {}
         self._outputs: Any = None
 
     def trace(self) -> jax.stages.Traced:
         """The call, to be compiled."""
-        return self._incremental.trace(self._variables, self._delta, self._chunks["steady"][0])
+        shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), self._host)
+        delta = jax.eval_shape(lambda v: dj.init_delta(self._network, v, self._frame), shapes)
+        frames = self._clips["steady"][: self.frames_per_call]
+        return self._incremental.trace(
+            shapes, delta, jax.ShapeDtypeStruct(frames.shape, frames.dtype)
+        )
 
     def compile(self, traced: jax.stages.Traced) -> float:
         """Compiles what `run` runs; returns the seconds that XLA took for it."""
         self._program, seconds = compiled(traced.lower())
         return seconds
 
-    def _calls(self, frames: np.ndarray) -> list[jax.Array]:
-        return jax.device_put(np.split(frames, len(frames) // self.frames_per_call))
+    def start(self) -> None:
+        """Puts weights, state and frames on the device."""
+        self._variables = jax.device_put(self._host)
+        self._delta = dj.init_delta(self._network, self._variables, self._frame)
+        self._chunks = {
+            kind: jax.device_put(np.split(frames, len(frames) // self.frames_per_call))
+            for kind, frames in self._clips.items()
+        }
+
+    def stop(self) -> None:
+        """Frees the device's memory."""
+        self._variables, self._delta, self._chunks, self._outputs = None, None, {}, None
 
     def run(self, kind: str, number: int) -> float:
         """Milliseconds a frame of one call: the number-th one of such frames, over and over."""
@@ -121,11 +142,13 @@ def main() -> None:
             answers.flush()
 
         version = Version(Request(**json.loads(next(sys.stdin))))
+        compile_seconds = version.compile(version.trace())
+        version.start()
         answer(
             **versions(),
             device=device_name(),
             frames_per_call=version.frames_per_call,
-            compile_seconds=version.compile(version.trace()),
+            compile_seconds=compile_seconds,
         )
         for line in sys.stdin:
             asked = json.loads(line)

@@ -10,12 +10,13 @@ hold.
 
 import dataclasses
 import itertools
-import json
 import multiprocessing
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -47,25 +48,25 @@ from rich.console import Console
 from rich.progress import Progress
 
 from deltajax.ops import update_triton
+from deltajax.ops.gpu import why_not_triton
 from deltajax.triton_kernels.configuration import (
     ConvolutionConfig,
     ConvolutionShape,
     candidates,
+    read_table,
     rule,
 )
 from deltajax.video import VideoError
 
 SCHEDULE = (
     ("steady", 0, False), ("steady", 1, True), ("steady", 2, True), ("full_change", 0, False),
-    ("full_change", 0, True), ("static", 0, False), ("static", 0, True),
+    ("full_change", 1, True), ("static", 0, False), ("static", 0, True),
 )  # fmt: skip
 """Calls of a profile: the frames' kind, which of such calls, and whether it counts."""
 KINDS = ("steady", "static", "full_change")
 BETTER = 0.98
 """A configuration replaces the rule's if it costs so much of it at most: times vary by 1 %."""
 DEFAULT_UPDATE = UpdateOptions()
-
-Choose = Callable[[ConvolutionShape], ConvolutionConfig]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,8 +87,7 @@ class Options:
         static_weight: what a kernel's time counts in which nothing changes, against one on the
             clip, when configurations are compared.
         full_weight: the same for one in which every pixel changes.
-        workers: processes that compile, each with a network of its own on the GPU; 0 for as many
-            as there are processors.
+        workers: processes that compile; 0 for as many as there are processors.
         out: table to write; entries that it has for other shapes stay.
         log: file for all measurements, JSON.
     """
@@ -120,6 +120,21 @@ class Job(NamedTuple):
     case: int
     request: Request
     index: int
+
+
+class Measured(NamedTuple):
+    """What became of a job.
+
+    Attributes:
+        convolutions: with their times; none if it failed.
+        refused: what Triton says of configurations that it did not compile, which the rule's stood
+            in for.
+        error: why it failed, or None.
+    """
+
+    convolutions: list["Timed"]
+    refused: list[str]
+    error: str | None = None
 
 
 class Timed(NamedTuple):
@@ -172,22 +187,25 @@ _GPU: Any = None
 
 
 def _start_worker(gpu: Any) -> None:
+    """One process at a time has the GPU."""
     global _GPU
     _GPU = gpu
+    with _GPU:
+        why_not_triton()  # runs a small update, in the rule's configuration
 
 
-def measure(job: Job) -> list[Timed] | str:
+def measure(job: Job) -> Measured:
     """The times of all convolutions in a job's configurations, or why there are none."""
     try:
         return _measure(job)
     except Exception as error:  # what does not fit is one result among others
-        return f"{type(error).__name__}: {str(error)[:300]}"
+        return Measured([], [], f"{type(error).__name__}: {str(error)[:300]}")
 
 
-def _measure(job: Job) -> list[Timed]:
+def _measure(job: Job) -> Measured:
     network = Version(job.request)
     chosen: dict[ConvolutionShape, ConvolutionConfig] = {}
-    refused: set[ConvolutionShape] = set()
+    refused: dict[ConvolutionShape, str] = {}
 
     def choose(shape: ConvolutionShape) -> ConvolutionConfig:
         of_shape = configurations_of(shape)
@@ -201,21 +219,26 @@ def _measure(job: Job) -> list[Timed]:
         with update_triton.configured(choose):
             traced = network.trace()
         launches = launches_of(traced.jaxpr)
-        found = {shape_of(launch, list(chosen)) for launch in launches if not _compiles(launch)}
+        found = {
+            shape_of(launch, list(chosen)): error
+            for launch in launches
+            if (error := _why_not_compiled(launch))
+        }
         if not found:
             break
-        if found <= refused:
-            raise RuntimeError("kernels in the rule's configurations do not compile")
+        if job.index == 0 or found.keys() <= refused.keys():
+            raise RuntimeError(f"not even the rule's kernels compile: {next(iter(found.values()))}")
         refused |= found
     network.compile(traced)
     with _GPU, tempfile.TemporaryDirectory() as folder:
+        network.start()
         for kind, number, _ in SCHEDULE:
             network.run(kind, number)
         with jax.profiler.trace(folder):
             for kind, number, _ in SCHEDULE:
                 network.run(kind, number)
+        network.stop()
         events = read_profile(Path(folder))
-    del network
     kernels = [launch.kernel for launch in launches]
     frames = iter(frames_of(events, kernels))
     times: dict[str, list[np.ndarray]] = {kind: [] for kind in KINDS}
@@ -223,42 +246,51 @@ def _measure(job: Job) -> list[Timed]:
         call = list(itertools.islice(frames, job.request.frames_per_call))
         if counts:
             times[kind] += [times_of(frame, kernels) for frame in call]
-    medians = {kind: np.median(each, axis=0) for kind, each in times.items()}
     sums: dict[ConvolutionShape, dict[str, float]] = {}
-    for kind, each in medians.items():
-        for launch, microseconds in convolution_times(launches, each):
+    for kind, each in times.items():
+        for launch, microseconds in convolution_times(launches, np.median(each, axis=0)):
             of_shape = sums.setdefault(shape_of(launch, list(chosen)), dict.fromkeys(KINDS, 0.0))
             of_shape[kind] += microseconds
-    return [
+    convolutions = [
         Timed(shape.key, chosen[shape], chosen[shape] == rule(shape), job.case, microseconds)
         for shape, microseconds in sums.items()
     ]
+    return Measured(convolutions, list(refused.values()))
 
 
-def _compiles(launch: Launch) -> bool:
+def _why_not_compiled(launch: Launch) -> str | None:
+    """What Triton says of a convolution that it does not compile."""
     try:
         _ = launch.kernel
-    except Exception:
+    except Exception as error:
         if launch.name != "convolution_kernel":
             raise
-        return False
-    return True
+        return f"{type(error).__name__}: {str(error)[:300]}"
+    return None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Tunes; returns the exit status."""
     options = tyro.cli(Options, args=arguments, description=__doc__)
     console = Console()
+    # Processes share the GPU, and none may take all of its memory.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
         check(options)
-        results = run(options, console, command_line("tune_kernels.py", arguments))
-        entries = best_of(results, options.static_weight, options.full_weight)
+        kept = dict(read_table(str(options.out))) if options.out.exists() else {}
+        results: list[Timed] = []
+        for more in run(options, console, command_line("tune_kernels.py", arguments)):
+            results += more
+            best = best_of(results, options.static_weight, options.full_weight)
+            table = {key: dataclasses.asdict(config) for key, config in (kept | best).items()}
+            # After each network, so that a run that is cut off keeps what it has.
+            write_json({"device": device_name(), "convolutions": table}, options.out)
+        if not results:
+            raise ValueError("nothing could be measured")
     except (ValueError, OSError, VideoError) as error:
         Console(stderr=True).print(f"error: {error}", style="red", highlight=False)
         return 1
-    kept = json.loads(options.out.read_text())["convolutions"] if options.out.exists() else {}
-    convolutions = kept | {key: dataclasses.asdict(config) for key, config in entries.items()}
-    write_json({"device": device_name(), "convolutions": convolutions}, options.out)
+    show(results, best, console)
     console.print(f"table: {options.out}", highlight=False)
     return 0
 
@@ -271,68 +303,63 @@ def check(options: Options) -> None:
         raise ValueError("there is no GPU to measure on")
 
 
-def run(options: Options, console: Console, command: str) -> list[Timed]:
-    """Measures everything, one network after the other.
-
-    Raises:
-        ValueError: if the rule's configurations could not be measured.
-    """
+def run(options: Options, console: Console, command: str) -> Iterator[list[Timed]]:
+    """Measures one network after the other; those whose rule cannot be measured are left out."""
     triton = dataclasses.replace(options.update, implementation="triton")
-    cases = itertools.product(options.model, options.dtype, options.size, options.streams)
-    requests = [
-        Request(
-            network=dataclasses.asdict(network_options(triton, model, dtype)),
-            clip=str(options.clip) if options.clip else None,
-            roi=options.roi,
-            size=size,
-            streams=streams,
-            frames_per_call=options.frames_per_call,
-            calls=1 + max(number for _, number, _ in SCHEDULE),
-        )
-        for model, dtype, size, streams in cases
-    ]
-    jobs = [
-        Job(case, request, index)
-        for case, request in enumerate(requests)
-        for index in range(options.configurations)
-    ]
-    results: list[Timed] = []
-    log: list[dict[str, Any]] = []
+    cases = list(itertools.product(options.model, options.dtype, options.size, options.streams))
+    # The rule's once more at the end: all others are compared with it.
+    indices = [*range(options.configurations), 0]
     context = multiprocessing.get_context("spawn")
-    workers = min(options.workers or os.cpu_count() or 1, len(jobs))
-    # Processes share the GPU, and none may take all of its memory.
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    with (
-        context.Pool(workers, _start_worker, (context.Lock(),)) as pool,
-        Progress(console=console) as progress,
-    ):
-        task = progress.add_task("configurations", total=len(jobs))
-        for job, result in zip(jobs, pool.imap(measure, jobs), strict=True):
-            progress.advance(task)
-            case = {
-                "model": job.request.network["model"],
-                "dtype": job.request.network["dtype"],
-                "size": size_text(job.request.size),
-                "streams": job.request.streams,
-                "index": job.index,
-            }
-            if isinstance(result, str):
-                if job.index == 0:
-                    raise ValueError(f"the rule's configurations could not be measured: {result}")
-                console.print(f"left out: {case}: {result}", highlight=False)
-                log.append(case | {"error": result})
-            else:
-                results += result
-                log.append(case | {"convolutions": [as_json(timed) for timed in result]})
-            if options.log:
-                report = {"command": command, "device": device_name(), "runs": log}
-                write_json(report, options.log)
-    show(results, options, console)
-    return results
+    log: list[dict[str, Any]] = []
+    with Progress(console=console) as progress:
+        task = progress.add_task("configurations", total=len(cases) * len(indices))
+        for number, (model, dtype, size, streams) in enumerate(cases):
+            request = Request(
+                network=dataclasses.asdict(network_options(triton, model, dtype)),
+                clip=str(options.clip) if options.clip else None,
+                roi=options.roi,
+                size=size,
+                streams=streams,
+                frames_per_call=options.frames_per_call,
+                calls=1 + max(call for _, call, _ in SCHEDULE),
+            )
+            case = {"model": model, "dtype": dtype, "size": size_text(size), "streams": streams}
+            results: list[Timed] = []
+            # Each in a process of its own, as an error of the GPU lasts as long as a process.
+            with ProcessPoolExecutor(
+                min(options.workers or os.cpu_count() or 1, len(indices)),
+                context,
+                _start_worker,
+                (context.Lock(),),
+                max_tasks_per_child=1,
+            ) as pool:
+                jobs = [Job(number, request, index) for index in indices]
+                futures = [pool.submit(measure, job) for job in jobs]
+                for job, future in zip(jobs, futures, strict=True):
+                    try:
+                        measured = future.result()
+                    except BrokenProcessPool as error:
+                        measured = Measured([], [], f"a process died: {error}")
+                    progress.advance(task)
+                    results += measured.convolutions
+                    run_of_case = case | {"index": job.index, **as_json(measured)}
+                    log.append(run_of_case)
+                    if measured.error:
+                        text = f"left out: {case}, configuration {job.index}: {measured.error}"
+                        console.print(text, highlight=False)
+                    if options.log:
+                        report = {"command": command, "device": device_name(), "runs": log}
+                        write_json(report, options.log)
+            of_rule = {timed.key for timed in results if timed.of_rule}
+            yield [timed for timed in results if timed.key in of_rule]
 
 
-def as_json(timed: Timed) -> dict[str, Any]:
-    return timed._asdict() | {"config": dataclasses.asdict(timed.config)}
+def as_json(measured: Measured) -> dict[str, Any]:
+    convolutions = [
+        timed._asdict() | {"config": dataclasses.asdict(timed.config)}
+        for timed in measured.convolutions
+    ]
+    return measured._asdict() | {"convolutions": convolutions}
 
 
 def by_key(results: Sequence[Timed]) -> dict[str, list[Timed]]:
@@ -385,9 +412,8 @@ def best_of(
     return entries
 
 
-def show(results: Sequence[Timed], options: Options, console: Console) -> None:
+def show(results: Sequence[Timed], best: dict[str, ConvolutionConfig], console: Console) -> None:
     """What would be gained, for a person to read."""
-    best = best_of(results, options.static_weight, options.full_weight)
     total = dict.fromkeys(KINDS, 0.0)
     before = dict.fromkeys(KINDS, 0.0)
     for key, of_key in by_key(results).items():

@@ -26,7 +26,10 @@ def test_shapes_are_those_that_kernels_ask_for():
     """Of a network that is traced as on a GPU, in a configuration other than the rule's."""
     reports = [json.loads(line) for line in output_of("traced", "3").splitlines()]
     convolutions = [report for report in reports if report["name"] == "convolution_kernel"]
-    assert reports[0]["name"].startswith("sparsify")
+    # The loop's alone, and not what is traced to pack weights before it.
+    assert [r["name"].startswith("sparsify") for r in reports] == [True] + [False] * (
+        len(reports) - 1
+    )
     assert len(convolutions) >= 2
     for report in convolutions:
         assert report["grid"] == [report["programs"], 1, 1]
@@ -55,8 +58,6 @@ def test_frames_begin_with_the_entry():
     events = [*frame_at(0, (COPY, 4)), *frame_at(9, *frame), *frame_at(99, *frame, (COPY, 1))]
     frames = frames_of(events, KERNELS)
     assert [len(frame) for frame in frames] == [4, 5]
-    # An entry of two launches of the same kernel is one.
-    assert [len(frame) for frame in frames_of(events, [*KERNELS, ENTRY])] == [9]
 
 
 @pytest.mark.parametrize(

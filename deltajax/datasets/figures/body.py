@@ -29,7 +29,11 @@ class Lengths(NamedTuple):
     shoulders: Float[Array, ""]
 
 
-USUAL = Lengths(*map(jnp.float32, (0.245, 0.246, 0.186, 0.16, 0.29, 0.17, 0.075, 0.12)))
+def usual_lengths() -> Lengths:
+    """Those of an adult. No constant, as it would have JAX take a GPU when this is imported."""
+    return Lengths(*map(jnp.float32, (0.245, 0.246, 0.186, 0.16, 0.29, 0.17, 0.075, 0.12)))
+
+
 DEVIATION = 0.08
 """Of each length between people, as a share of it."""
 
@@ -84,8 +88,8 @@ class Angles(NamedTuple):
 
 def sample_lengths(key: PRNGKeyArray) -> Lengths:
     """A body's."""
-    factors = 1 + DEVIATION * jax.random.truncated_normal(key, -2, 2, (len(USUAL),))
-    return Lengths(*(jnp.stack(USUAL) * factors))
+    factors = 1 + DEVIATION * jax.random.truncated_normal(key, -2, 2, (len(Lengths._fields),))
+    return Lengths(*(jnp.stack(usual_lengths()) * factors))
 
 
 def sample_clothes(key: PRNGKeyArray) -> Clothes:

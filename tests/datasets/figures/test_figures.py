@@ -14,7 +14,7 @@ from deltajax.datasets.figures import (
     sample_scene,
     still_backgrounds,
 )
-from deltajax.datasets.figures.body import USUAL, Angles, joints_of, sample_lengths
+from deltajax.datasets.figures.body import Angles, joints_of, sample_lengths, usual_lengths
 from deltajax.datasets.figures.scene import pose_at
 from deltajax.video import OverlayWriter, VideoError
 
@@ -32,8 +32,8 @@ def joint(points, name):
 
 
 def test_a_body_that_stands():
-    points = joints_of(USUAL, angles())
-    usual = {name: float(value) for name, value in USUAL._asdict().items()}
+    points = joints_of(usual_lengths(), angles())
+    usual = {name: float(value) for name, value in usual_lengths()._asdict().items()}
     tall = usual["torso"] + 1.08 * usual["head"]
     assert joint(points, "head top")[1] == pytest.approx(tall, abs=1e-6)
     leg = usual["thigh"] + usual["shank"]
@@ -41,18 +41,20 @@ def test_a_body_that_stands():
     # Facing the camera the person's left is on the right of the picture, the nose in front.
     assert joint(points, "left shoulder")[0] > 0.1 > -0.1 > joint(points, "right shoulder")[0]
     assert joint(points, "nose")[2] > 0
-    back = joints_of(USUAL, angles(turn=jnp.pi))
+    back = joints_of(usual_lengths(), angles(turn=jnp.pi))
     assert joint(back, "left shoulder")[0] < -0.1
     assert joint(back, "nose")[2] < 0
 
 
 def test_angles_turn_what_they_say():
-    points = joints_of(USUAL, angles(hip=[0.5, 0.0], knee=[0.9, 0.0], elbow=[0.0, 1.0]))
+    points = joints_of(usual_lengths(), angles(hip=[0.5, 0.0], knee=[0.9, 0.0], elbow=[0.0, 1.0]))
     assert joint(points, "left knee")[2] > 0.1
     assert joint(points, "right knee")[2] == pytest.approx(0, abs=1e-6)
     assert joint(points, "left ankle")[2] < joint(points, "left knee")[2]
     assert joint(points, "right wrist")[2] > 0.1 > joint(points, "left wrist")[2]
-    points = joints_of(USUAL, angles(shoulder=[0.8, 0.0], lift=[0.0, 0.8], lean=[0.3, 0.0]))
+    points = joints_of(
+        usual_lengths(), angles(shoulder=[0.8, 0.0], lift=[0.0, 0.8], lean=[0.3, 0.0])
+    )
     assert joint(points, "left elbow")[2] > 0.1
     assert joint(points, "right elbow")[0] < joint(points, "right shoulder")[0] - 0.1
     assert joint(points, "thorax")[2] > 0.05
