@@ -173,6 +173,34 @@ class NetworkOptions(UpdateOptions):
     joints: Joints | None = None
 
 
+DEFAULT_UPDATE = UpdateOptions()
+
+
+@dataclasses.dataclass(frozen=True)
+class CaseOptions:
+    """Networks, and what they run on, each with each.
+
+    Attributes:
+        model: networks to run.
+        dtype: of the computation.
+        update: What makes a network cheap, and its weights.
+        clip: video file; a procedural clip if not given.
+        roi: region of interest, the only part of the picture that is looked at: its left and its
+            top edge, its width and its height, in pixels of the clip.
+        size: to which frames are scaled; "own" is the clip's own size.
+        streams: independent streams. Stream n is the clip from frame 10 n on, or a procedural clip
+            of its own.
+    """
+
+    model: tuple[NetworkName, ...] = ("resnet50",)
+    dtype: tuple[Dtype, ...] = ("float32",)
+    update: Annotated[UpdateOptions, tyro.conf.OmitArgPrefixes] = DEFAULT_UPDATE
+    clip: Path | None = None
+    roi: Roi = None
+    size: Sizes = (None,)
+    streams: tuple[int, ...] = (1,)
+
+
 @dataclasses.dataclass(frozen=True)
 class SettledOptions(NetworkOptions):
     """The same with all thresholds, or with what the file of thresholds is for."""

@@ -18,6 +18,7 @@ import numpy as np
 
 from deltajax.triton_kernels.program import Source, compiling
 
+CONVOLUTION = "convolution_kernel"
 LISTING = "list_kernel"
 """Lists pixels for the convolution behind it, as a part of its work."""
 
@@ -173,7 +174,7 @@ def convolution_times(launches: Sequence[Launch], times: np.ndarray) -> list[tup
     for launch, time in zip(launches, times, strict=True):
         if launch.name == LISTING:
             before += time
-        elif launch.name == "convolution_kernel":
+        elif launch.name == CONVOLUTION:
             found.append((launch, before + time))
             before = 0.0
     return found

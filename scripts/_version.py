@@ -26,6 +26,9 @@ from _thresholds import with_thresholds
 
 import deltajax as dj
 
+KINDS = ("steady", "static", "full_change")
+"""Of frames: those of the clip, those in which nothing changes, those in which everything does."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Request:
@@ -72,7 +75,6 @@ class Version:
             variables = make_variables(options, network.clone(implementation="xla"), clip)
             variables = with_thresholds(options, network, variables, clip[0])(1.0)
         self._host = jax.device_get(variables)
-        self._frame = clip[0]
         self._clips = {
             "steady": clip,
             "static": np.stack([clip[-1]] * self.frames_per_call),
@@ -92,7 +94,9 @@ class Version:
     def trace(self) -> jax.stages.Traced:
         """The call, to be compiled."""
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), self._host)
-        delta = jax.eval_shape(lambda v: dj.init_delta(self._network, v, self._frame), shapes)
+        delta = jax.eval_shape(
+            lambda v: dj.init_delta(self._network, v, self._clips["steady"][0]), shapes
+        )
         frames = self._clips["steady"][: self.frames_per_call]
         return self._incremental.trace(
             shapes, delta, jax.ShapeDtypeStruct(frames.shape, frames.dtype)
@@ -106,7 +110,7 @@ class Version:
     def start(self) -> None:
         """Puts weights, state and frames on the device."""
         self._variables = jax.device_put(self._host)
-        self._delta = dj.init_delta(self._network, self._variables, self._frame)
+        self._delta = dj.init_delta(self._network, self._variables, self._clips["steady"][0])
         self._chunks = {
             kind: jax.device_put(np.split(frames, len(frames) // self.frames_per_call))
             for kind, frames in self._clips.items()

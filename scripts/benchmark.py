@@ -13,15 +13,11 @@ import itertools
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import tyro
 from _common import (
-    Dtype,
-    NetworkName,
-    Roi,
-    Sizes,
-    UpdateOptions,
+    CaseOptions,
     command_line,
     frames_of_a_call,
     network_options,
@@ -34,26 +30,15 @@ from rich.table import Table
 
 from deltajax.video import VideoError
 
-DEFAULT_UPDATE = UpdateOptions()
-
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(CaseOptions):
     """Times networks on a clip, dense and incremental, in one process and in turns.
 
     Weights are random if none are given. Without a clip, a procedural one is used: walking figures
     before a fixed background, with sensor noise.
 
     Attributes:
-        model: networks to run.
-        dtype: of the computation.
-        update: What makes a network cheap, and its weights.
-        clip: video file.
-        roi: region of interest, the only part of the picture that is looked at: its left and its
-            top edge, its width and its height, in pixels of the clip.
-        size: to which frames are scaled; "own" is the clip's own size.
-        streams: independent streams. Stream n is the clip from frame 10 n on, or a procedural clip
-            of its own.
         frames: steady frames to time.
         num_warmup: frames between the first and the steady ones, not counted.
         frames_per_call: frames that one compiled call processes, of which --frames must be a
@@ -64,13 +49,6 @@ class Options:
         scales: by which the thresholds of the curve are multiplied.
     """
 
-    model: tuple[NetworkName, ...] = ("resnet50",)
-    dtype: tuple[Dtype, ...] = ("float32",)
-    update: Annotated[UpdateOptions, tyro.conf.OmitArgPrefixes] = DEFAULT_UPDATE
-    clip: Path | None = None
-    roi: Roi = None
-    size: Sizes = (None,)
-    streams: tuple[int, ...] = (1,)
     frames: int = 30
     num_warmup: int = 3
     frames_per_call: int | None = None

@@ -26,6 +26,7 @@ from typing import IO, Annotated, Any
 import numpy as np
 import tyro
 from _common import (
+    DEFAULT_UPDATE,
     Dtype,
     NetworkName,
     Roi,
@@ -36,7 +37,7 @@ from _common import (
     size_text,
     write_json,
 )
-from _version import Request
+from _version import KINDS, Request
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -44,8 +45,6 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("models", "triton_kernels")
 """Folders that an installation has inside of the package, and a checkout beside it."""
-KINDS = ("steady", "static", "full_change")
-DEFAULT_UPDATE = UpdateOptions()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import tyro
 from _common import (
+    DEFAULT_UPDATE,
     Dtype,
     NetworkName,
     Sizes,
@@ -33,7 +34,6 @@ from rich.table import Table
 
 from deltajax.video import VideoError
 
-DEFAULT_UPDATE = UpdateOptions()
 H100_TFLOPS: dict[Dtype, float] = {"float32": 494.0, "bfloat16": 989.0, "float16": 989.0}
 """NVIDIA H100 SXM, data sheet, without sparsity; float32 as TF32."""
 

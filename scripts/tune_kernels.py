@@ -18,17 +18,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import tyro
 from _common import (
+    CaseOptions,
     Dtype,
-    NetworkName,
-    Roi,
-    Sizes,
-    UpdateOptions,
     command_line,
     device_name,
     network_options,
@@ -36,6 +33,7 @@ from _common import (
     write_json,
 )
 from _kernel_times import (
+    CONVOLUTION,
     Launch,
     convolution_times,
     frames_of,
@@ -43,7 +41,7 @@ from _kernel_times import (
     read_profile,
     times_of,
 )
-from _version import Request, Version
+from _version import KINDS, Request, Version
 from rich.console import Console
 from rich.progress import Progress
 
@@ -63,25 +61,15 @@ SCHEDULE = (
     ("full_change", 1, True), ("static", 0, False), ("static", 0, True),
 )  # fmt: skip
 """Calls of a profile: the frames' kind, which of such calls, and whether it counts."""
-KINDS = ("steady", "static", "full_change")
 BETTER = 0.98
 """A configuration replaces the rule's if it costs so much of it at most: times vary by 1 %."""
-DEFAULT_UPDATE = UpdateOptions()
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(CaseOptions):
     """Measures configurations of the convolution kernels on this GPU.
 
     Attributes:
-        model: networks whose convolutions are measured.
-        dtype: of the computation.
-        update: What makes a network cheap, and its weights.
-        clip: video file; a procedural clip if not given.
-        roi: region of interest, the only part of the picture that is looked at: its left and its
-            top edge, its width and its height, in pixels of the clip.
-        size: to which frames are scaled; "own" is the clip's own size.
-        streams: independent streams.
         configurations: how many each convolution is measured in, at most, the rule's included.
         frames_per_call: frames that one compiled call processes.
         static_weight: what a kernel's time counts in which nothing changes, against one on the
@@ -92,13 +80,7 @@ class Options:
         log: file for all measurements, JSON.
     """
 
-    model: tuple[NetworkName, ...] = ("resnet50",)
     dtype: tuple[Dtype, ...] = ("float32", "bfloat16")
-    update: Annotated[UpdateOptions, tyro.conf.OmitArgPrefixes] = DEFAULT_UPDATE
-    clip: Path | None = None
-    roi: Roi = None
-    size: Sizes = (None,)
-    streams: tuple[int, ...] = (1,)
     configurations: int = 40
     frames_per_call: int = 20
     static_weight: float = 0.1
@@ -263,7 +245,7 @@ def _why_not_compiled(launch: Launch) -> str | None:
     try:
         _ = launch.kernel
     except Exception as error:
-        if launch.name != "convolution_kernel":
+        if launch.name != CONVOLUTION:
             raise
         return f"{type(error).__name__}: {str(error)[:300]}"
     return None

@@ -14,6 +14,9 @@ TABLE_VARIABLE = "DELTAJAX_KERNEL_TABLE"
 MIN_STEPS = 4
 """Steps of a sum that a program takes at least, where several share it."""
 
+LARGE, HUGE = 200, 1200
+"""Pixels for each multiprocessor from which on a map is called so."""
+
 SOME = 5_000_000
 """Products for each multiprocessor from which on there is more than one tile for a program."""
 
@@ -135,12 +138,12 @@ def rule(shape: ConvolutionShape) -> ConvolutionConfig:
     if shape.exact or shape.groups > 1:
         # Three products of split operands take more registers than large tiles leave.
         return cut(shape, Tile(64, min(features, 64), 8, 1), share_pixels)
-    if shape.group_features <= 32 and shape.pixels_each >= 200:
+    if shape.group_features <= 32 and shape.pixels_each >= LARGE:
         # Little is computed with what is read: programs, rather than long ones, hide the waiting.
         return cut(shape, Tile(64, features, 4, 4), share_pixels)
-    if shape.pixels_each >= 200 and max(features, 2 * shape.length) <= 256 and shape.taps == 1:
+    if shape.pixels_each >= LARGE and max(features, 2 * shape.length) <= 256 and shape.taps == 1:
         return _shallow(shape, features)
-    if features <= 128 and shape.length * features <= 40_000 and shape.pixels_each >= 1200:
+    if features <= 128 and shape.length * features <= 40_000 and shape.pixels_each >= HUGE:
         listed = shape.pixels_each >= 4096
         return cut(shape, Tile(64, features, 4, 2), 0, listed, split=False)
     if not _much(shape):
@@ -177,7 +180,7 @@ def _pairs(shape: ConvolutionShape) -> int:
 
 def _shallow(shape: ConvolutionShape, features: int) -> ConvolutionConfig:
     """Short sums for many pixels: what is read and written counts."""
-    listed = shape.pixels_each >= 1200
+    listed = shape.pixels_each >= HUGE
     if features == 256:
         return cut(shape, Tile(64, 256, 16, 1), 0, listed)
     return cut(shape, Tile(128 if listed else 64, features, 8, 1), 0, listed)
@@ -185,7 +188,7 @@ def _shallow(shape: ConvolutionShape, features: int) -> ConvolutionConfig:
 
 def _small(shape: ConvolutionShape, features: int) -> ConvolutionConfig:
     """Few pixels, of which there is a tile for each program at most."""
-    large = shape.pixels_each >= 200
+    large = shape.pixels_each >= LARGE
     wide = _is_wide(shape)
     middling = _middling(shape)
     some = shape.products_each >= SOME or (wide and shape.length >= 512)
@@ -205,12 +208,13 @@ def _small(shape: ConvolutionShape, features: int) -> ConvolutionConfig:
 
 
 def _middling(shape: ConvolutionShape) -> bool:
+    """Whether there is more to do than most programs have one tile for."""
     return shape.products_each >= 12_000_000
 
 
 def _small_share(shape: ConvolutionShape) -> int:
     """Pixels of a share where there are few."""
-    large = shape.pixels_each >= 200
+    large = shape.pixels_each >= LARGE
     if _middling(shape):
         return _pairs(shape) if large else _share(shape, 1024)
     if shape.taps > 1 and shape.length * shape.itemsize >= 4096:
@@ -223,7 +227,7 @@ def _small_share(shape: ConvolutionShape) -> int:
 def _long_steps(shape: ConvolutionShape, features: int) -> int | None:
     """The terms of a step of 256 bytes, where it is better than one of 128; else None."""
     sum_bytes = shape.length * shape.itemsize
-    large, middling = shape.pixels_each >= 200, _middling(shape)
+    large, middling = shape.pixels_each >= LARGE, _middling(shape)
     if shape.taps > 1 and not large:
         longer = sum_bytes >= 9216 and not middling
     elif features <= 64:
@@ -242,9 +246,9 @@ def _wide(shape: ConvolutionShape, features: int) -> ConvolutionConfig:
         if one_share or shape.length >= 1024:
             return cut(shape, Tile(128, 128, 8, 1), share_pixels, listed, split=one_share)
         return cut(shape, Tile(64, 64, 4, 2), share_pixels, listed, split=False)
-    if features == 512 and shape.pixels_each >= 200:
+    if features == 512 and shape.pixels_each >= LARGE:
         tile = Tile(64, 256, 16 if shape.length <= 128 else 8, 1)
-        return cut(shape, tile, _pairs(shape), shape.pixels_each >= 1200, split=False)
+        return cut(shape, tile, _pairs(shape), shape.pixels_each >= HUGE, split=False)
     if features >= 4 * shape.length:
         tile = Tile(128, 128, 8, 1) if shape.length >= 512 else Tile(64, 128, 4, 2)
         return cut(shape, tile, share_pixels, listed, split=False)
@@ -257,9 +261,9 @@ def _narrow(shape: ConvolutionShape, features: int) -> ConvolutionConfig:
     share_pixels = _share(shape, 1024)
     one_share = share_pixels == shape.pixels
     if _short(shape):
-        rows = 128 if shape.pixels_each >= 1200 and features <= 128 else 64
+        rows = 128 if shape.pixels_each >= HUGE and features <= 128 else 64
         listed = features >= 512 and shape.pixels_each >= 80 and not one_share
-        pixels = _pairs(shape) if shape.pixels_each >= 200 else 1024
+        pixels = _pairs(shape) if shape.pixels_each >= LARGE else 1024
         longer = rows == 64 and features <= 128 and shape.length * shape.itemsize >= 1024
         block_k = 256 // shape.itemsize if longer else None
         return cut(shape, Tile(rows, min(features, 256), 8, 1), pixels, listed, False, block_k)
@@ -273,7 +277,7 @@ def _large(shape: ConvolutionShape, features: int) -> ConvolutionConfig:
     """Several taps, for many pixels."""
     share_pixels = _share(shape, 1024)
     listed = shape.pixels_each * shape.group_features >= 50_000 and share_pixels != shape.pixels
-    many = shape.pixels_each >= 1200
+    many = shape.pixels_each >= HUGE
     if 64 < features <= 128 and (_short(shape) or many):
         return cut(shape, Tile(128 if many else 64, features, 8, 1), share_pixels, many, False)
     if 1024 <= shape.length >= shape.group_features:
@@ -333,7 +337,7 @@ WAYS = (
     (False, 1024, None, 1), (False, 1024, False, 1), (True, 0, False, 1), (False, 256, None, 1),
     (False, 1024, False, 2), (True, 0, None, 1), (False, 1024, None, 2), (False, 256, False, 1),
 )  # fmt: skip
-"""To share the work: `listed`, `share_pixels` and `split` of `cut`, and 128 bytes of a step."""
+"""To share the work: `listed`, `share_pixels` and `split` of `cut`, and a step in 128 bytes."""
 
 
 def cut(
