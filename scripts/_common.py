@@ -304,19 +304,45 @@ def make_variables(options: SettledOptions, network: VideoNetwork, frames: np.nd
         return fold_batch_norm(whole, make_variables(unfolded, whole, frames))[1]
     if options.trained:
         return in_dtype(options.dtype, load_weights(network, read_weights(weights_path(options))))
+    variables = draw_variables(network, options.seed, frames[0])
+    variables = in_dtype(options.dtype, variables)
+    if not options.calibrate:
+        return variables
     few = [jnp.asarray(frame) for frame in frames[:CALIBRATION_FRAMES]]
+    return calibrate_batch_norm(network, variables, few)
+
+
+def draw_variables(network: VideoNetwork, seed: int, frame: np.ndarray) -> Variables:
+    """What `network.init` draws, without the state, on the device that JAX uses by default.
+
+    What counts is the compiler's time, as this runs once: for ResNet-50 it is 4 s on two cores
+    without optimisation, and 55 with it. XLA's compiler for GPUs takes 17 s on sixteen cores, so
+    the CPU draws, where JAX may use it.
+
+    Args:
+        network: the network.
+        seed: of the random numbers.
+        frame: uint8 [N, H, W, 3], for its shape.
+    """
+    dense = network.clone(implementation="dense")
 
     def weights(key: jax.Array, frame: jax.Array) -> Variables:
         # Compiled as a whole and without the state, nothing of the forward pass is computed.
-        found = network.init(key, frame)
+        found = dense.init(key, frame)
         return {name: found[name] for name in found if name != "delta"}
 
-    # Run once, so what counts is the compiler's time: 8 s for ResNet-50 on two busy cores, and 55
-    # with optimisation.
     draw = jax.jit(weights, compiler_options={"xla_backend_optimization_level": 0})
-    variables = draw(jax.random.key(options.seed), few[0])
-    variables = in_dtype(options.dtype, variables)
-    return calibrate_batch_norm(network, variables, few) if options.calibrate else variables
+    with jax.default_device(cpu_device()):
+        variables = jax.device_get(draw(jax.random.key(seed), frame))
+    return jax.device_put(variables)
+
+
+def cpu_device() -> Any:
+    """JAX's CPU; None if JAX_PLATFORMS keeps it from being used."""
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return None
 
 
 def in_dtype(dtype: Dtype, variables: Variables) -> Variables:

@@ -10,7 +10,15 @@ import benchmark
 import jax
 import numpy as np
 import pytest
-from _common import NetworkOptions, make_network, make_variables, read_clip, settled
+from _common import (
+    NetworkOptions,
+    cpu_device,
+    draw_variables,
+    make_network,
+    make_variables,
+    read_clip,
+    settled,
+)
 from _measure import alternating
 
 from deltajax.models import fold_batch_norm
@@ -186,6 +194,25 @@ def test_help(capsys):
     printed = capsys.readouterr().out
     assert "--input-threshold" in printed
     assert "--calibrate" in printed
+
+
+def test_random_weights():
+    """They are those of `init`, and go with arrays of any device."""
+    frames = np.zeros((1, 1, 64, 96, 3), np.uint8)
+    network = make_network(settled(NetworkOptions(model="simple_cnn", implementation="xla")))
+    expected = dict(network.init(jax.random.key(3), frames[0]))
+    del expected["delta"]
+    found = draw_variables(network, 3, frames[0])
+    assert not any(array.committed for array in jax.tree.leaves(found))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), found, expected)
+
+
+def test_no_cpu_for_random_weights(monkeypatch):
+    def refuse(backend: str) -> list[Any]:
+        raise RuntimeError(f"Unknown backend {backend}")
+
+    monkeypatch.setattr(jax, "local_devices", refuse)
+    assert cpu_device() is None  # so that `jax.default_device` changes nothing
 
 
 def test_fold_batch_norm():
