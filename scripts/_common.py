@@ -176,6 +176,18 @@ class NetworkOptions(UpdateOptions):
 DEFAULT_UPDATE = UpdateOptions()
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RegionOptions:
+    """Where the picture is looked at.
+
+    Attributes:
+        roi: region of interest, the only part of the picture that is looked at: its left and its
+            top edge, its width and its height, in pixels of the clip.
+    """
+
+    roi: Roi = None
+
+
 @dataclasses.dataclass(frozen=True)
 class CaseOptions:
     """Networks, and what they run on, each with each.
@@ -185,8 +197,6 @@ class CaseOptions:
         dtype: of the computation.
         update: What makes a network cheap, and its weights.
         clip: video file; a procedural clip if not given.
-        roi: region of interest, the only part of the picture that is looked at: its left and its
-            top edge, its width and its height, in pixels of the clip.
         size: to which frames are scaled; "own" is the clip's own size.
         streams: independent streams. Stream n is the clip from frame 10 n on, or a procedural clip
             of its own.
@@ -196,7 +206,6 @@ class CaseOptions:
     dtype: tuple[Dtype, ...] = ("float32",)
     update: Annotated[UpdateOptions, tyro.conf.OmitArgPrefixes] = DEFAULT_UPDATE
     clip: Path | None = None
-    roi: Roi = None
     size: Sizes = (None,)
     streams: tuple[int, ...] = (1,)
 

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 from _common import (
     SettledOptions,
+    cpu_device,
     device_name,
     frames_of_a_call,
     make_network,
@@ -71,7 +72,7 @@ class Version:
             request.roi,
         )
         self._network = network = make_network(options)
-        with jax.default_device(None if options.calibrate else jax.local_devices(backend="cpu")[0]):
+        with jax.default_device(None if options.calibrate else cpu_device()):
             variables = make_variables(options, network.clone(implementation="xla"), clip)
             variables = with_thresholds(options, network, variables, clip[0])(1.0)
         self._host = jax.device_get(variables)

@@ -18,6 +18,7 @@ from typing import Any
 import tyro
 from _common import (
     CaseOptions,
+    RegionOptions,
     command_line,
     frames_of_a_call,
     network_options,
@@ -32,7 +33,7 @@ from deltajax.video import VideoError
 
 
 @dataclasses.dataclass(frozen=True)
-class Options(CaseOptions):
+class Options(RegionOptions, CaseOptions):
     """Times networks on a clip, dense and incremental, in one process and in turns.
 
     Weights are random if none are given. Without a clip, a procedural one is used: walking figures

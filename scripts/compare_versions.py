@@ -29,7 +29,7 @@ from _common import (
     DEFAULT_UPDATE,
     Dtype,
     NetworkName,
-    Roi,
+    RegionOptions,
     Size,
     UpdateOptions,
     command_line,
@@ -48,7 +48,7 @@ PARTS = ("models", "triton_kernels")
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(RegionOptions):
     """Times versions of deltajax against each other, in turns on one machine.
 
     Attributes:
@@ -57,8 +57,6 @@ class Options:
         dtype: of the computation.
         update: What makes a network cheap, and its weights.
         clip: video file; a procedural clip if not given.
-        roi: region of interest, the only part of the picture that is looked at: its left and its
-            top edge, its width and its height, in pixels of the clip.
         size: to which frames are scaled; "own" is the clip's own size.
         streams: independent streams. Stream n is the clip from frame 10 n on, or a procedural clip
             of its own.
@@ -76,7 +74,6 @@ class Options:
     dtype: Dtype = "float32"
     update: Annotated[UpdateOptions, tyro.conf.OmitArgPrefixes] = DEFAULT_UPDATE
     clip: Path | None = None
-    roi: Roi = None
     size: Size = None
     streams: int = 1
     frames_per_call: int | None = None

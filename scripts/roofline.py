@@ -14,15 +14,12 @@ import itertools
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import tyro
 from _common import (
-    DEFAULT_UPDATE,
+    CaseOptions,
     Dtype,
-    NetworkName,
-    Sizes,
-    UpdateOptions,
     command_line,
     network_options,
     read_clip,
@@ -39,19 +36,12 @@ H100_TFLOPS: dict[Dtype, float] = {"float32": 494.0, "bfloat16": 989.0, "float16
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(CaseOptions):
     """The least time that a network's frames can take on a GPU, from what its active pixels need.
 
     Without a clip, a procedural one is used.
 
     Attributes:
-        model: networks to run.
-        dtype: of the computation.
-        update: What makes a network cheap, and its weights.
-        clip: video file.
-        size: to which frames are scaled; "own" is the clip's own size.
-        streams: independent streams. Stream n is the clip from frame 10 n on, or a procedural clip
-            of its own.
         frames: over which the work is averaged.
         num_warmup: frames before them, not counted.
         tflops: of the GPU's matrix products, in 10¹² operations a second. If not given, an H100's
@@ -65,12 +55,6 @@ class Options:
         plot: PNG file to draw them into.
     """
 
-    model: tuple[NetworkName, ...] = ("resnet50",)
-    dtype: tuple[Dtype, ...] = ("float32",)
-    update: Annotated[UpdateOptions, tyro.conf.OmitArgPrefixes] = DEFAULT_UPDATE
-    clip: Path | None = None
-    size: Sizes = (None,)
-    streams: tuple[int, ...] = (1,)
     frames: int = 5
     num_warmup: int = 3
     tflops: float | None = None

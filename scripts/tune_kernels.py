@@ -26,6 +26,7 @@ import tyro
 from _common import (
     CaseOptions,
     Dtype,
+    RegionOptions,
     command_line,
     device_name,
     network_options,
@@ -66,7 +67,7 @@ BETTER = 0.98
 
 
 @dataclasses.dataclass(frozen=True)
-class Options(CaseOptions):
+class Options(RegionOptions, CaseOptions):
     """Measures configurations of the convolution kernels on this GPU.
 
     Attributes:
