@@ -198,6 +198,8 @@ CASES = (
     transposed(
         "transposed_dilated", (1, 10, 12, 16), 24, (3, 4), (2, 3), ((4, 4), (4, 4)), (3, 2)
     ),
+    transposed("transposed_4x4_odd", (3, 7, 9, 16), 24, (4, 4), (2, 2), ((2, 2), (2, 2))),
+    transposed("transposed_4x6", (1, 6, 8, 16), 24, (4, 6), (2, 3), ((2, 2), (5, 2))),
     transposed("transposed_stride1", (1, 12, 16, 16), 24, (3, 3), (1, 1), ((1, 1), (1, 1))),
     pooling(
         "resnet_max_pool_3x3_stride2", MaxPooling, (1, 24, 32, 64),
@@ -242,6 +244,7 @@ _TEAM_CASES = (
     convolution("team_grouped_3x3", (1, 12, 12, 32), 64, (3, 3), groups=4),
     convolution("team_valid_5x3", (1, 14, 16, 16), 24, (5, 3), padding=((0, 0), (0, 0))),
     convolution("team_1x1_residual", (1, 13, 16, 32), 128, (1, 1), residual=True, tail=norm_relu),
+    transposed("team_transposed_4x4", (1, 6, 8, 16), 24, (4, 4), (2, 2), ((2, 2), (2, 2))),
     transposed("team_transposed_2x2", (3, 9, 4, 16), 24, (2, 2), (2, 2), ((1, 1), (1, 1))),
     BY_NAME["one_row"],
 )

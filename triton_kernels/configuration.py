@@ -33,7 +33,7 @@ class ConvolutionShape:
         taps: of the kernel, KH · KW.
         itemsize: bytes of a number of the map.
         exact: whether products are exact float32.
-        multiprocessors: of the GPU.
+        multiprocessors: of the GPU, or those that a phase has of them.
         shared_bytes: of shared memory that a program can have.
     """
 
@@ -197,9 +197,8 @@ def _small(shape: ConvolutionShape, features: int) -> ConvolutionConfig:
     if middling and wide and large and shape.itemsize == 2:
         return cut(shape, Tile(64, 256, 16, 1), _pairs(shape))
     if shape.taps > 1 and middling and features >= 128:
-        if features == 256 and shape.length <= 1024:
-            rows = 64 if shape.itemsize == 4 or shape.products_each >= 20_000_000 else 128
-            return cut(shape, Tile(rows, _columns(shape), 8, 1), 1024)
+        if _is_phase(shape, features):
+            return cut(shape, Tile(64, _columns(shape), 8, 1), 1024)
         if shape.itemsize == 4:
             return cut(shape, Tile(128, 128, 8, 1), _share(shape, 1024))
     tile = Tile(64, min(features, 128), 8, 1)
@@ -210,6 +209,11 @@ def _small(shape: ConvolutionShape, features: int) -> ConvolutionConfig:
 def _middling(shape: ConvolutionShape) -> bool:
     """Whether there is more to do than most programs have one tile for."""
     return shape.products_each >= 12_000_000
+
+
+def _is_phase(shape: ConvolutionShape, features: int) -> bool:
+    """Whether several taps have as short a sum as those of a phase of a transposed convolution."""
+    return features == 256 and shape.length <= 1024
 
 
 def _small_share(shape: ConvolutionShape) -> int:
@@ -278,6 +282,9 @@ def _large(shape: ConvolutionShape, features: int) -> ConvolutionConfig:
     share_pixels = _share(shape, 1024)
     listed = shape.pixels_each * shape.group_features >= 50_000 and share_pixels != shape.pixels
     many = shape.pixels_each >= HUGE
+    if _is_phase(shape, features):
+        # All channels in one tile: its programs have nothing to tell each other.
+        return cut(shape, Tile(64, _columns(shape), 8, 1), share_pixels, split=False)
     if 64 < features <= 128 and (_short(shape) or many):
         return cut(shape, Tile(128 if many else 64, features, 8, 1), share_pixels, many, False)
     if 1024 <= shape.length >= shape.group_features:
@@ -368,7 +375,8 @@ def cut(
         block_k //= 2
     programs = tile.programs * shape.multiprocessors
     team = min(max(programs * share_pixels // shape.pixels, 1), programs)
-    if listed:
+    if listed or programs // team == 1:
+        # Of the programs none is without a share.
         team = programs
     step_bytes = (tile.block_m + tile.block_n) * block_k * shape.itemsize
     # More stages bring nothing: the second-level cache has no more to give.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -46,6 +47,25 @@ class Lattice:
     offset: tuple[int, int] = (0, 0)
 
 
+@dataclasses.dataclass(frozen=True)
+class Phases:
+    """Lattices between each other's pixels, which one call computes.
+
+    Attributes:
+        number: (rows, columns) of them. Each is offset by one pixel of the output from the one
+            before it.
+        steps: by which its padding is less, of (rows, columns).
+    """
+
+    number: tuple[int, int] = (1, 1)
+    steps: tuple[int, int] = (0, 0)
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return math.prod(self.number)
+
+
 class Counters(NamedTuple):
     """Zeros in which teams count who has come.
 
@@ -81,12 +101,13 @@ class Part:
     The layout of packed weights depends on this alone.
 
     Attributes:
-        shape: of the kernel, [KH, KW, C_in / groups, C_out].
+        shape: of the kernel, [KH, KW, C_in / groups, C_out]; of one of the phases.
         dtype: of the kernel.
         window: over the input, of the lattice's pixels.
         groups: of channels that do not mix.
         in_width: columns of the input.
         lattice: the output pixels that the call computes.
+        phases: more such lattices that it computes, `lattice` and `window` being of the first.
         of_output: whether there are masks of the output's pixels, given or of another map.
         precision: of float32 products, as `tl.dot` has it: "tf32" or "tf32x3".
         config: how to compute it.
@@ -98,6 +119,7 @@ class Part:
     groups: int
     in_width: int
     lattice: Lattice
+    phases: Phases
     of_output: bool
     precision: str
     config: ConvolutionConfig
@@ -138,6 +160,7 @@ def convolve(
         The new map and mask, and the array of the counters.
     """
     window, groups, lattice, config = part.window, part.groups, part.lattice, part.config
+    phases = part.phases.count
     streams, in_height, in_width, channels = x.shape
     _, out_height, out_width, features = value.shape
     pixels = streams * math.prod(lattice.size)
@@ -145,7 +168,7 @@ def convolve(
     taps, tap_length = _taps(part.shape, run)
     pack = run.pack if run else 1
     block_m, block_n = config.block_m // pack, config.block_n * pack
-    blocks = weights.shape[0] // block_n
+    blocks = weights.shape[0] // phases // block_n
     owned = -(-pixels // (config.shares * config.run)) * config.run
     steps = taps * -(-tap_length // config.block_k)
     width = blocks * block_n
@@ -153,19 +176,19 @@ def convolve(
     # One block of channels, and one part of each sum: nothing to tell.
     sums = config.split and max(max_ways, blocks) > 1
     places, together = _places(-(-owned // block_m), config.team, blocks)
-    told = (config.shares, places)
+    told = (phases * config.shares, places)
     partial_sums = (*told, block_m, width) if sums or blocks > 1 else (1,)
     norms = (*told, 2, blocks, block_m) if blocks > 1 and not sums else (1,)
     shapes = {
         "pixel_list": jax.ShapeDtypeStruct(
-            (1,) if config.listed else (config.shares * config.team, owned), jnp.int32
+            (1,) if config.listed else (phases * config.shares * config.team, owned), jnp.int32
         ),
         "partial_sums": jax.ShapeDtypeStruct(partial_sums, jnp.float32 if sums else value.dtype),
         "norms": jax.ShapeDtypeStruct(norms, jnp.float32),
     }
     arrivals, first_counter, own = counters.array, counters.first, True
     if config.team > 1 or config.listed:
-        needed = config.shares * config.team + config.listed
+        needed = phases * (config.shares * config.team + 1)
         if needed > counters.number:
             arrivals, first_counter, own = jnp.zeros(needed, jnp.int32), 0, False
     finish_n = 1 << (width - 1).bit_length()
@@ -189,6 +212,10 @@ def convolve(
         "HAS_OTHER_MASK": other_mask is not None,
         "WORDS": words,
         "PACK": pack,
+        "PHASES": phases,
+        "PHASE_COLUMNS": part.phases.number[1],
+        "TOP_STEP": part.phases.steps[0],
+        "LEFT_STEP": part.phases.steps[1],
     }
     # An array, so that all updates of one shape have the same kernels.
     first = jnp.array([first_counter], jnp.int32)
@@ -201,14 +228,14 @@ def convolve(
             "first_counter": first,
             "arrivals": arrivals,
         }
-        made = {"pixel_list": jax.ShapeDtypeStruct((pixels,), jnp.int32)}
+        made = {"pixel_list": jax.ShapeDtypeStruct((phases * pixels,), jnp.int32)}
         if mask is None:
             made = {"mask": jax.ShapeDtypeStruct(value.shape[:3], jnp.bool_), **made}
         else:
             listing["mask"] = mask
         results = launch(
             list_kernel,
-            (-(-pixels // (4 * LISTED_WORDS)),),
+            (phases * -(-pixels // (4 * LISTED_WORDS)),),
             listing,
             made,
             ("arrivals",) if mask is None else ("arrivals", "mask"),
@@ -239,7 +266,7 @@ def convolve(
     strides, other_kind = other_strides(epilogue.other, value.shape)
     results = launch(
         convolution_kernel,
-        (config.shares * config.team,),
+        (phases * config.shares * config.team,),
         operands,
         shapes,
         updated,
@@ -294,18 +321,19 @@ def convolve(
     return results["value"], results["mask"], arrivals if own else counters.array
 
 
-def pack_weights(kernel: jax.Array, part: Part) -> jax.Array:
-    """The weights as the kernel takes them, [output channels, sum].
+def pack_weights(kernels: Sequence[jax.Array], part: Part) -> jax.Array:
+    """The weights as the kernel takes them, [phases · output channels, sum].
 
     They depend on no frame. Where many frames have the same weights they should be packed once:
     XLA does not move this out of a loop on a GPU, beyond the transposition.
 
     Args:
-        kernel: [KH, KW, C_in / groups, C_out].
+        kernels: [KH, KW, C_in / groups, C_out], of each phase.
         part: that takes them.
     """
     _, run = _reading(part)
-    weights = _packed(kernel, part.groups, run, part.config)
+    packed = [_packed(kernel, part.groups, run, part.config) for kernel in kernels]
+    weights = packed[0] if len(packed) == 1 else jnp.concatenate(packed)
     if part.precision == "tf32" and weights.dtype == jnp.float32:
         # As `device.nearest_tf32` does, but for ties, with what is committed: or else tensor cores
         # would cut.
@@ -342,21 +370,18 @@ def _list_block(owned: int, words: bool, num_warps: int) -> int:
     return min(128 * num_warps, max(16, 1 << (owned // each - 1).bit_length()))
 
 
-def _in_words(window: Window, lattice: Lattice, in_width: int, whole: bool) -> bool:
-    """Whether masks can be read four pixels at a time.
-
-    Args:
-        whole: whether masks of the whole output are among them.
-    """
-    before, after = window.padding[1], window.size[1] - 1 - window.padding[1]
+def _in_words(part: Part) -> bool:
+    """Whether masks can be read four pixels at a time."""
+    window, lattice, phases = part.window, part.lattice, part.phases
+    paddings = [window.padding[1] - i * phases.steps[1] for i in range(phases.number[1])]
     return (
         lattice.size[1] % 4 == 0
         and window.strides[1] in (1, 2)
-        and in_width == window.strides[1] * lattice.size[1]
+        and part.in_width == window.strides[1] * lattice.size[1]
         and window.dilation[1] == 1
-        and 0 <= before < 4
-        and after < 4
-        and (lattice.strides == (1, 1) or not whole)
+        and all(0 <= before < 4 and window.size[1] - 1 - before < 4 for before in paddings)
+        # Masks of the whole output have other pixels between those of a lattice.
+        and (lattice.strides == (1, 1) or not part.of_output)
     )
 
 
@@ -381,8 +406,14 @@ class _Run(NamedTuple):
 def _reading(part: Part) -> tuple[bool, _Run | None]:
     """Whether masks are read in words, and how rows of windows are."""
     config = part.config
-    words = _in_words(part.window, part.lattice, part.in_width, part.of_output)
+    words = _in_words(part)
     return words, _run(part, words and (config.team == 1 or config.listed))
+
+
+def in_runs(shape: tuple[int, ...], window: Window, groups: int) -> bool:
+    """Whether rows of windows are read as runs, for kernels [KH, KW, C_in / groups, C_out]."""
+    _, columns, channels, _ = shape
+    return columns > 1 and window.dilation[1] == 1 and groups == 1 and channels % 16 != 0
 
 
 def _run(part: Part, pairs: bool) -> _Run | None:
@@ -398,7 +429,7 @@ def _run(part: Part, pairs: bool) -> _Run | None:
     """
     _, columns, channels, features = part.shape
     window, config = part.window, part.config
-    if part.groups > 1 or window.dilation[1] > 1 or columns == 1 or channels % 16 == 0:
+    if not in_runs(part.shape, window, part.groups):
         return None
     stride, lead = window.strides[1] * channels, window.padding[1] * channels
     shift = -lead % 4

@@ -54,8 +54,8 @@ def _multiply(
     KERNEL_WIDTH: tl.constexpr,
     STRIDE_HEIGHT: tl.constexpr,
     STRIDE_WIDTH: tl.constexpr,
-    PAD_TOP: tl.constexpr,
-    PAD_LEFT: tl.constexpr,
+    pad_top,
+    pad_left,
     DILATION_HEIGHT: tl.constexpr,
     DILATION_WIDTH: tl.constexpr,
     TAPS: tl.constexpr,
@@ -76,8 +76,8 @@ def _multiply(
     other in memory, so that few channels fill a block. It starts RUN_STRIDE numbers after that of
     the pixel, or group of pixels, before it, the first one RUN_LEAD numbers before the line.
     """
-    first_row = row * STRIDE_HEIGHT - PAD_TOP
-    first_column = column * STRIDE_WIDTH - PAD_LEFT
+    first_row = row * STRIDE_HEIGHT - pad_top
+    first_column = column * STRIDE_WIDTH - pad_left
     # Which rows and columns of the window lie on the map, a bit each: the loop has no time to ask.
     rows_on_map = tl.zeros_like(row)
     for i in tl.static_range(KERNEL_HEIGHT):
@@ -364,26 +364,32 @@ def convolution_kernel(
     RUN: tl.constexpr,
     WORDS: tl.constexpr,
     LIST_BLOCK: tl.constexpr,
+    PHASES: tl.constexpr,
+    PHASE_COLUMNS: tl.constexpr,
+    TOP_STEP: tl.constexpr,
+    LEFT_STEP: tl.constexpr,
 ):
-    """One update of a convolution. Grid: shares × TEAM, flattened.
+    """One update of a convolution. Grid: PHASES × shares × TEAM, flattened.
 
     The pixels computed are those of a lattice of the output: (h · OUT_STRIDE_HEIGHT + row_offset,
-    w · OUT_STRIDE_WIDTH + column_offset). Shapes, H and W being those of the output:
+    w · OUT_STRIDE_WIDTH + column_offset). Of several PHASES, PHASE_COLUMNS are next to each other,
+    each one pixel of the output further, with weights of its own, and its padding less by TOP_STEP
+    and LEFT_STEP. Shapes, H and W being those of the output:
 
         x             [N, IN_HEIGHT, IN_WIDTH, C_IN]
-        weights       [BLOCKS · BLOCK_N, TAPS · TAP_BLOCKS · BLOCK_K]
+        weights       [PHASES · BLOCKS · BLOCK_N, TAPS · TAP_BLOCKS · BLOCK_K]
         candidates    [N, IN_HEIGHT, IN_WIDTH], the input's mask, or [N, H, W] if given
         other_mask    [N, H, W]
         value         [N, H, W, C_OUT]
         first_counter [1]
-        given_list    [N · H · W], with LISTED: what `list_kernel` has listed, for one share
-        arrivals      of which [shares, TEAM] from first_counter on are its own, and zero before;
-                      with LISTED the next one is how many are listed
+        given_list    [PHASES, pixels], with LISTED: what `list_kernel` has listed, for one share
+        arrivals      of which [PHASES, shares · TEAM + 1] from first_counter on are its own, and
+                      zero before; with LISTED the last of a phase is how many are listed
         mask          [N, H, W]
-        pixel_list    [shares · TEAM, owned]
-        partial_sums  [shares, PLACES, BLOCK_M, BLOCKS · BLOCK_N], float32 with SUMS, else of the
-                      map's type, and only where there are several blocks
-        norms         [shares, PLACES, 2, BLOCKS, BLOCK_M], likewise
+        pixel_list    [PHASES · shares · TEAM, owned]
+        partial_sums  [PHASES · shares, PLACES, BLOCK_M, BLOCKS · BLOCK_N], float32 with SUMS, else
+                      of the map's type, and only where there are several blocks
+        norms         [PHASES · shares, PLACES, 2, BLOCKS, BLOCK_M], likewise
 
     Of the PLACES, those from TOGETHER on are for tiles that members share.
 
@@ -393,14 +399,31 @@ def convolution_kernel(
     FINISH_M pixels with FINISH_N channels, all there are, are finished at a time, and AT_ONCE parts
     of their sums loaded. A member waits for the others as long as it takes to look PATIENCE times.
     """
-    share = tl.program_id(0) // TEAM
-    member = tl.program_id(0) % TEAM
+    program, phase, phase_column = tl.program_id(0), 0, 0
+    pad_top, pad_left = PAD_TOP, PAD_LEFT
+    if PHASES > 1:
+        phase = program // (shares * TEAM)
+        program %= shares * TEAM
+        phase_column = phase % PHASE_COLUMNS
+        pad_top = PAD_TOP - phase // PHASE_COLUMNS * TOP_STEP
+        pad_left = PAD_LEFT - phase_column * LEFT_STEP
+        row_offset += phase // PHASE_COLUMNS
+        column_offset += phase_column
+    share = program // TEAM
+    member = program % TEAM
+    # Of the share's counters, and of its places in memory.
+    own_counters, own_places = share * TEAM, share * PLACES
+    if PHASES > 1:
+        own_counters += phase * (shares * TEAM + 1)
+        own_places += phase * shares * PLACES
     tau = tl.load(threshold)
 
     if LISTED:
         listed = given_list
+        if PHASES > 1:
+            listed += phase * pixels
         # The last of its counters, in which `list_kernel` has counted.
-        count = tl.load(arrivals + tl.load(first_counter) + TEAM)
+        count = tl.load(arrivals + tl.load(first_counter) + own_counters + TEAM)
     else:
         # A list for each member: all would write to the same memory at the same time.
         listed = pixel_list + tl.program_id(0) * owned
@@ -426,7 +449,7 @@ def convolution_kernel(
             KERNEL_WIDTH,
             STRIDE_HEIGHT,
             STRIDE_WIDTH,
-            PAD_TOP,
+            pad_top,
             PAD_LEFT,
             DILATION_HEIGHT,
             DILATION_WIDTH,
@@ -438,6 +461,9 @@ def convolution_kernel(
             WORDS,
             PACK,
             LIST_BLOCK,
+            phase_column,
+            PHASE_COLUMNS,
+            LEFT_STEP,
         )
 
     if COMPILED and WEIGHT_LINES > 0:
@@ -453,6 +479,8 @@ def convolution_kernel(
     TAP_BLOCKS: tl.constexpr = (TAP_LENGTH + BLOCK_K - 1) // BLOCK_K
     GROUP_BLOCKS: tl.constexpr = BLOCKS // GROUPS
     WIDTH: tl.constexpr = BLOCKS * BLOCK_N
+    if PHASES > 1:
+        weights += phase * (WIDTH * TAPS * TAP_BLOCKS * BLOCK_K)
     tiles = tl.cdiv(count, BLOCK_M)
     # The loops over steps and blocks are not to be unrolled: a program runs them once or twice,
     # and would wait for its instructions rather than its data.
@@ -521,8 +549,8 @@ def convolution_kernel(
                 KERNEL_WIDTH,
                 STRIDE_HEIGHT,
                 STRIDE_WIDTH,
-                PAD_TOP,
-                PAD_LEFT,
+                pad_top,
+                pad_left,
                 DILATION_HEIGHT,
                 DILATION_WIDTH,
                 TAPS,
@@ -604,7 +632,7 @@ def convolution_kernel(
             place = member
             if TEAM > 1:
                 place = tl.where(members > 1, TOGETHER + (tile - alone) * ways, member)
-            place = share * PLACES + place
+            place = own_places + place
             partials = partial_sums + place.to(tl.int64) * (BLOCK_M * WIDTH)
             lines = (way * BLOCK_M + slots) * WIDTH
             if not SUMS:
@@ -613,7 +641,7 @@ def convolution_kernel(
                 # The first block, for each pixel, that is not kept.
                 at_once = tl.zeros_like(slots) + first_block
                 all_lanes = tl.arange(0, LANES)
-                counter = arrivals + tl.load(first_counter) + share * TEAM + tile - alone
+                counter = arrivals + tl.load(first_counter) + own_counters + tile - alone
                 seen = members + 0
                 came_last = seen < 0
                 _, _, out_pixel = lattice_pixel(
@@ -650,8 +678,8 @@ def convolution_kernel(
                     KERNEL_WIDTH,
                     STRIDE_HEIGHT,
                     STRIDE_WIDTH,
-                    PAD_TOP,
-                    PAD_LEFT,
+                    pad_top,
+                    pad_left,
                     DILATION_HEIGHT,
                     DILATION_WIDTH,
                     TAPS,
@@ -745,7 +773,7 @@ def convolution_kernel(
                 groups = tl.cdiv(tl.minimum(count - tile * BLOCK_M, BLOCK_M), FINISH_M)
                 group, next_group = 0, 1
                 if members > 1:
-                    counter = arrivals + tl.load(first_counter) + share * TEAM + tile - alone
+                    counter = arrivals + tl.load(first_counter) + own_counters + tile - alone
                     seen, came_last = _arrive(counter, members, PATIENCE)
                     seen = _leave(counter, seen, members)
                     # Each finishes its part, or if not all are left, the last to come the whole.

@@ -47,15 +47,15 @@ def window_reached(
     KERNEL_WIDTH: tl.constexpr,
     STRIDE_HEIGHT: tl.constexpr,
     STRIDE_WIDTH: tl.constexpr,
-    PAD_TOP: tl.constexpr,
-    PAD_LEFT: tl.constexpr,
+    pad_top,
+    pad_left,
     DILATION_HEIGHT: tl.constexpr,
     DILATION_WIDTH: tl.constexpr,
 ):
     """Whether the windows of output pixels meet the mask, bool [N, HEIGHT, WIDTH]."""
     reached = tl.zeros_like(valid)
-    first_row = row * STRIDE_HEIGHT - PAD_TOP
-    first_column = column * STRIDE_WIDTH - PAD_LEFT
+    first_row = row * STRIDE_HEIGHT - pad_top
+    first_column = column * STRIDE_WIDTH - pad_left
     for i in range(KERNEL_HEIGHT):
         r = first_row + i * DILATION_HEIGHT
         line = (stream * HEIGHT + r) * WIDTH

@@ -39,22 +39,27 @@ def words_reached(
     KERNEL_WIDTH: tl.constexpr,
     STRIDE_HEIGHT: tl.constexpr,
     STRIDE_WIDTH: tl.constexpr,
-    PAD_TOP: tl.constexpr,
+    pad_top,
     PAD_LEFT: tl.constexpr,
     DILATION_HEIGHT: tl.constexpr,
+    phase_column,
+    PHASE_COLUMNS: tl.constexpr,
+    LEFT_STEP: tl.constexpr,
 ):
     """Of four neighbouring output pixels, a byte each, whether their windows meet the mask.
 
     The mask [N, HEIGHT, 4 · WORDS] is read four pixels at a time. Windows are put together by
     shifting; their columns are one or two input pixels apart, and the output is as wide as the
-    input, or half as wide.
+    input, or half as wide. Of several columns of phases, the windows of each start LEFT_STEP pixels
+    after those of the one before.
     """
+    LAST_LEFT: tl.constexpr = PAD_LEFT - (PHASE_COLUMNS - 1) * LEFT_STEP
     before = tl.zeros_like(word).to(tl.uint32)
     first = before
     second = before
     after = before
     origin = word * STRIDE_WIDTH
-    top = row * STRIDE_HEIGHT - PAD_TOP
+    top = row * STRIDE_HEIGHT - pad_top
     line = mask + (stream * HEIGHT + top) * WORDS + origin
     has_before = valid & (origin > 0)
     has_after = valid & (origin + STRIDE_WIDTH < WORDS)
@@ -64,22 +69,25 @@ def words_reached(
         first = first | tl.load(line, mask=valid & on_map, other=0)
         if STRIDE_WIDTH == 2:
             second = second | tl.load(line + 1, mask=valid & on_map, other=0)
-        if PAD_LEFT > 0:
+        if PAD_LEFT > 0 or LAST_LEFT > 0:
             before = before | tl.load(line - 1, mask=has_before & on_map, other=0)
-        if KERNEL_WIDTH - PAD_LEFT > STRIDE_WIDTH:
+        if KERNEL_WIDTH - PAD_LEFT > STRIDE_WIDTH or KERNEL_WIDTH - LAST_LEFT > STRIDE_WIDTH:
             after = after | tl.load(line + STRIDE_WIDTH, mask=has_after & on_map, other=0)
         line += DILATION_HEIGHT * WORDS
     if STRIDE_WIDTH == 1:
         second = after
-    low = tl.zeros_like(first)
-    high = tl.zeros_like(first)
-    for j in tl.static_range(KERNEL_WIDTH):
-        low = low | _following(before, first, second, j - PAD_LEFT)
+    reached = tl.zeros_like(first)
+    for phase in tl.static_range(PHASE_COLUMNS):
+        low = tl.zeros_like(first)
+        high = tl.zeros_like(first)
+        for j in tl.static_range(KERNEL_WIDTH):
+            low = low | _following(before, first, second, j - PAD_LEFT + phase * LEFT_STEP)
+            if STRIDE_WIDTH == 2:
+                high = high | _following(first, second, after, j - PAD_LEFT + phase * LEFT_STEP)
         if STRIDE_WIDTH == 2:
-            high = high | _following(first, second, after, j - PAD_LEFT)
-    if STRIDE_WIDTH == 2:
-        low = _even_bytes(low, high)
-    return low
+            low = _even_bytes(low, high)
+        reached = low if PHASE_COLUMNS == 1 else tl.where(phase_column == phase, low, reached)
+    return reached
 
 
 @triton.jit
@@ -100,7 +108,7 @@ def _active(
     KERNEL_WIDTH: tl.constexpr,
     STRIDE_HEIGHT: tl.constexpr,
     STRIDE_WIDTH: tl.constexpr,
-    PAD_TOP: tl.constexpr,
+    pad_top,
     PAD_LEFT: tl.constexpr,
     DILATION_HEIGHT: tl.constexpr,
     DILATION_WIDTH: tl.constexpr,
@@ -110,6 +118,9 @@ def _active(
     HAS_OTHER_MASK: tl.constexpr,
     WORDS: tl.constexpr,
     PACK: tl.constexpr,
+    phase_column,
+    PHASE_COLUMNS: tl.constexpr,
+    LEFT_STEP: tl.constexpr,
 ):
     """Which of these pixels, or words of four pixels, can have changed.
 
@@ -151,9 +162,12 @@ def _active(
                 KERNEL_WIDTH,
                 STRIDE_HEIGHT,
                 STRIDE_WIDTH,
-                PAD_TOP,
+                pad_top,
                 PAD_LEFT,
                 DILATION_HEIGHT,
+                phase_column,
+                PHASE_COLUMNS,
+                LEFT_STEP,
             )
         if HAS_OTHER_MASK:
             other_words = other_mask.to(tl.pointer_type(tl.uint32))
@@ -191,8 +205,8 @@ def _active(
                 KERNEL_WIDTH,
                 STRIDE_HEIGHT,
                 STRIDE_WIDTH,
-                PAD_TOP,
-                PAD_LEFT,
+                pad_top,
+                PAD_LEFT - phase_column * LEFT_STEP,
                 DILATION_HEIGHT,
                 DILATION_WIDTH,
             )
@@ -228,7 +242,7 @@ def list_active(
     KERNEL_WIDTH: tl.constexpr,
     STRIDE_HEIGHT: tl.constexpr,
     STRIDE_WIDTH: tl.constexpr,
-    PAD_TOP: tl.constexpr,
+    pad_top,
     PAD_LEFT: tl.constexpr,
     DILATION_HEIGHT: tl.constexpr,
     DILATION_WIDTH: tl.constexpr,
@@ -240,6 +254,9 @@ def list_active(
     WORDS: tl.constexpr,
     PACK: tl.constexpr,
     LIST_BLOCK: tl.constexpr,
+    phase_column,
+    PHASE_COLUMNS: tl.constexpr,
+    LEFT_STEP: tl.constexpr,
 ):
     """Lists a share's pixels to compute, and clears the mask of the others.
 
@@ -276,7 +293,7 @@ def list_active(
             KERNEL_WIDTH,
             STRIDE_HEIGHT,
             STRIDE_WIDTH,
-            PAD_TOP,
+            pad_top,
             PAD_LEFT,
             DILATION_HEIGHT,
             DILATION_WIDTH,
@@ -286,6 +303,9 @@ def list_active(
             HAS_OTHER_MASK,
             WORDS,
             PACK,
+            phase_column,
+            PHASE_COLUMNS,
+            LEFT_STEP,
         )
         tl.store(listed + count + place, entry, mask=active)
         if leader:
@@ -327,15 +347,31 @@ def list_kernel(
     WORDS: tl.constexpr,
     PACK: tl.constexpr,
     LIST_BLOCK: tl.constexpr,
+    PHASES: tl.constexpr,
+    PHASE_COLUMNS: tl.constexpr,
+    TOP_STEP: tl.constexpr,
+    LEFT_STEP: tl.constexpr,
 ):
     """Lists all pixels to compute, for all programs of a convolution, and clears the others' mask.
 
-    Grid: blocks of LIST_BLOCK pixels, or words of four. Shapes: candidates [N, IN_HEIGHT, IN_WIDTH]
-    or [N, H, W] if given, other_mask and mask [N, H, W], first_counter [1], arrivals, whose number
-    first_counter + counter, zero before, becomes the count, and pixel_list [pixels].
+    Grid: PHASES × blocks of LIST_BLOCK pixels, or words of four. Shapes: candidates
+    [N, IN_HEIGHT, IN_WIDTH] or [N, H, W] if given, other_mask and mask [N, H, W], first_counter
+    [1], arrivals, of whose numbers from first_counter on the last of (counter + 1) of each phase,
+    zero before, becomes its count, and pixel_list [PHASES, pixels].
     """
     WORD: tl.constexpr = 4 if WORDS else 1
-    word = tl.program_id(0) * LIST_BLOCK + tl.arange(0, LIST_BLOCK)
+    block, phase, phase_column, pad_top = tl.program_id(0), 0, 0, PAD_TOP
+    if PHASES > 1:
+        blocks = tl.num_programs(0) // PHASES
+        phase = block // blocks
+        block %= blocks
+        phase_column = phase % PHASE_COLUMNS
+        pad_top = PAD_TOP - phase // PHASE_COLUMNS * TOP_STEP
+        row_offset += phase // PHASE_COLUMNS
+        column_offset += phase_column
+        pixel_list += phase * pixels
+        counter += phase * (counter + 1)
+    word = block * LIST_BLOCK + tl.arange(0, LIST_BLOCK)
     valid = word < pixels // WORD
     entry, active, place, number, out_pixel, cleared = _active(
         candidates,
@@ -354,7 +390,7 @@ def list_kernel(
         KERNEL_WIDTH,
         STRIDE_HEIGHT,
         STRIDE_WIDTH,
-        PAD_TOP,
+        pad_top,
         PAD_LEFT,
         DILATION_HEIGHT,
         DILATION_WIDTH,
@@ -364,6 +400,9 @@ def list_kernel(
         HAS_OTHER_MASK,
         WORDS,
         PACK,
+        phase_column,
+        PHASE_COLUMNS,
+        LEFT_STEP,
     )
     tl.store(mask + out_pixel, tl.zeros_like(cleared), mask=cleared)
     total = tl.sum(number)

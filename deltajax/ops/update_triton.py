@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -26,7 +26,9 @@ from deltajax.triton_kernels.convolution import (
     Epilogue,
     Lattice,
     Part,
+    Phases,
     convolve,
+    in_runs,
     pack_weights,
 )
 from deltajax.triton_kernels.interpreter import interpreting
@@ -50,6 +52,8 @@ DTYPES = ("float32", "bfloat16", "float16")
 """Of maps."""
 COUNTERS, UPDATES = 1024, 64
 """Counters of an update, enough for most, and for how many updates they are cleared at once."""
+ONE_PHASE = Phases()
+"""What an ordinary convolution has."""
 INTERPRETED_MULTIPROCESSORS = 2
 """Multiprocessors that the interpreter is said to have: it runs programs one after the other."""
 
@@ -126,7 +130,7 @@ def pack(function: Function, cached: jax.Array) -> PackedWeights:
     """See `deltajax.ops.update.pack`. For functions that `supports` accepts."""
     tail, operation = function.tail, function.neighbourhood
     parts = _parts(function, cached)
-    arrays = tuple(pack_weights(kernel, part) for kernel, part in parts)
+    arrays = tuple(pack_weights(kernels, part) for kernels, part in parts)
     if isinstance(operation, Convolution) and not parts:
         arrays = (operation.kernel,)
     return PackedWeights(tail.scale, tail.shift, arrays, tuple(part for _, part in parts))
@@ -296,10 +300,11 @@ def _convolve(update: _Update) -> Outcome:
     return value, mask, array
 
 
-def _parts(function: Function, cached: jax.Array) -> list[tuple[jax.Array, Part]]:
+def _parts(function: Function, cached: jax.Array) -> list[tuple[tuple[jax.Array, ...], Part]]:
     """The convolutions that an operation consists of, if it multiplies matrices, and their kernels.
 
-    Those of a transposed one are its phases: in each, output pixels see the same taps.
+    Those of a transposed one are its phases: in each, output pixels see the same taps. One call
+    computes all of them if they are alike.
     """
     operation = function.neighbourhood
     if _call_of(function) is not _convolve:
@@ -307,38 +312,71 @@ def _parts(function: Function, cached: jax.Array) -> list[tuple[jax.Array, Part]
     _, height, width, _ = cached.shape
     of_output = not _finds_reach(function) or bool(_masks(function)[1])
     if isinstance(operation, Convolution):
-        return [_part(function, cached, operation, Lattice((height, width)), of_output)]
+        return [_part(function, cached, (operation,), Lattice((height, width)), of_output)]
     assert isinstance(operation, TransposedConvolution)
     rows, columns = operation.strides
-    parts = []
+    found = []
     for row in range(min(rows, height)):
         for column in range(min(columns, width)):
             size = (-(-(height - row) // rows), -(-(width - column) // columns))
             phase = operation.phase(row, column, *function.shapes[0][1:3])
             lattice = Lattice(size, operation.strides, (row, column))
-            phase = phase or _without_taps(operation, size)
-            parts.append(_part(function, cached, phase, lattice, of_output))
-    return parts
+            found.append((phase or _without_taps(operation, size), lattice))
+    convolutions = tuple(phase for phase, _ in found)
+    phases = _together(convolutions, [lattice.size for _, lattice in found], columns)
+    if phases:
+        return [_part(function, cached, convolutions, found[0][1], of_output, phases)]
+    return [_part(function, cached, (phase,), lattice, of_output) for phase, lattice in found]
+
+
+def _together(
+    convolutions: Sequence[Convolution], sizes: Sequence[tuple[int, int]], columns: int
+) -> Phases | None:
+    """How one call computes phases, row by row, of lattices of these sizes; None if none does."""
+
+    def alike(convolution: Convolution) -> tuple[Any, ...]:
+        window = convolution.window
+        return convolution.kernel.shape, window.size, window.strides, window.dilation
+
+    first = convolutions[0]
+    if len({*map(alike, convolutions)}) > 1 or len({*sizes}) > 1 or len(sizes) % columns:
+        return None
+    if in_runs(first.kernel.shape, _kernel_window(first.window), first.groups):
+        # These start at constants.
+        return None
+    paddings = [(c.window.padding[0][0], c.window.padding[1][0]) for c in convolutions]
+    top, left = paddings[0]
+    down = top - paddings[columns][0] if len(sizes) > columns else 0
+    across = left - paddings[1][1] if columns > 1 else 0
+    if any(
+        padding != (top - i // columns * down, left - i % columns * across)
+        for i, padding in enumerate(paddings)
+    ):
+        return None
+    return Phases((len(sizes) // columns, columns), (down, across))
 
 
 def _part(
     function: Function,
     cached: jax.Array,
-    convolution: Convolution,
+    convolutions: tuple[Convolution, ...],
     lattice: Lattice,
     of_output: bool,
-) -> tuple[jax.Array, Part]:
-    """The kernel of a convolution at a lattice of output pixels, and the rest of it."""
+    phases: Phases = ONE_PHASE,
+) -> tuple[tuple[jax.Array, ...], Part]:
+    """The kernels of a convolution at a lattice of output pixels, or of phases; the rest of it."""
+    convolution = convolutions[0]
     kernel, groups = convolution.kernel, convolution.groups
     precision = _precision(convolution.precision)
-    shape = convolution_shape(kernel, groups, cached.shape, lattice.size, precision)
-    return kernel, Part(
+    shape = convolution_shape(kernel, groups, cached.shape, lattice.size, precision, phases.count)
+    return tuple(one.kernel for one in convolutions), Part(
         shape=kernel.shape,
         dtype=kernel.dtype,
         window=_kernel_window(convolution.window),
         groups=groups,
         in_width=function.shapes[0][2],
         lattice=lattice,
+        phases=phases,
         of_output=of_output,
         precision=precision,
         config=_choose(shape),
@@ -357,6 +395,7 @@ def convolution_shape(
     out: tuple[int, ...],
     lattice: tuple[int, ...],
     precision: str = "tf32",
+    phases: int = 1,
 ) -> ConvolutionShape:
     """What a configuration is chosen by.
 
@@ -366,8 +405,10 @@ def convolution_shape(
         out: [N, H, W, C] of the output.
         lattice: rows and columns of it that one call computes.
         precision: of float32 products, as `tl.dot` has it.
+        phases: of as many pixels that are computed at the same time, on as many multiprocessors.
     """
     rows, columns, group_channels, features = kernel.shape
+    processors = INTERPRETED_MULTIPROCESSORS if interpreting() else multiprocessors()
     return ConvolutionShape(
         pixels=out[0] * math.prod(lattice),
         group_channels=group_channels,
@@ -376,7 +417,7 @@ def convolution_shape(
         taps=rows * columns,
         itemsize=jnp.dtype(kernel.dtype).itemsize,
         exact=precision != "tf32" and kernel.dtype == jnp.float32,
-        multiprocessors=INTERPRETED_MULTIPROCESSORS if interpreting() else multiprocessors(),
+        multiprocessors=max(processors // phases, 1),
         shared_bytes=shared_bytes(),
     )
 

@@ -15,7 +15,7 @@ import deltajax as dj
 
 
 class Network(nn.Module):
-    """Two convolutions of one shape, transposed ones, which also update a mask, and pooling."""
+    """Two convolutions of one shape, transposed ones, in one call and in several, and pooling."""
 
     @nn.compact
     def __call__(self, x: Any) -> Any:
@@ -24,7 +24,8 @@ class Network(nn.Module):
         x = dj.Conv(32, 3, dtype=jnp.bfloat16, **shared)(x)
         x = dj.Conv(32, 3, dtype=jnp.bfloat16, **shared)(x)
         x = dj.Conv(32, 3, dtype=jnp.bfloat16, **shared)(x)
-        x = dj.ConvTranspose(8, 2, 2, **shared)(x)
+        x = dj.ConvTranspose(16, 2, 2, **shared)(x)
+        x = dj.ConvTranspose(8, 3, 2, **shared)(x)
         return dj.Densify()(dj.MaxPool(2, 2, **shared)(x))
 
 

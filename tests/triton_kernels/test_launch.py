@@ -97,7 +97,7 @@ def calls() -> list[Call]:
 
 def test_every_kernel_is_a_call_of_its_own(calls):
     assert {call.target for call in calls} == {"__gpu$xla.gpu.ptx"}
-    kernels = ["sparsify_rgb_kernel", *["convolution_kernel"] * (3 + 4), "pixelwise_kernel"]
+    kernels = ["sparsify_rgb_kernel", *["convolution_kernel"] * (3 + 1 + 4), "pixelwise_kernel"]
     assert [call.kernel for call in calls] == kernels
 
 
@@ -120,8 +120,8 @@ def test_updated_arrays_are_operands_and_the_last_results(calls):
         last = range(len(arrays) - len(call.aliases), len(arrays))
         assert sorted(call.aliases.values()) == list(last)
     assert len(calls[0].aliases) == len(calls[-1].aliases) == 1
-    # The phases of a transposed convolution after the first find a mask to update.
-    first, *phases = (len(call.aliases) for call in calls[4:8])
+    # Phases of a transposed convolution that have calls of their own find a mask to update.
+    first, *phases = (len(call.aliases) for call in calls[5:9])
     assert phases == [first + 1] * 3
 
 
@@ -130,8 +130,8 @@ def test_grids(calls):
         assert (call.integers["grid_y"], call.integers["grid_z"]) == (1, 1)
         assert call.integers["block_x"] in (128, 256, 512)
         assert call.integers["shared_mem_bytes"] <= 227 << 10
-    # 2 × 16 × 16 pixels, 128 to a program.
-    assert calls[-1].integers["grid_x"] == 4
+    # 2 × 32 × 32 pixels, 128 to a program.
+    assert calls[-1].integers["grid_x"] == 16
 
 
 def test_updates_of_one_shape_have_one_kernel(calls):

@@ -75,7 +75,7 @@ class Layer:
         shape = convolution_shape(kernel, part.groups, out, part.lattice.size, precision)
         return dataclasses.replace(
             shape,
-            multiprocessors=MULTIPROCESSORS[capability],
+            multiprocessors=MULTIPROCESSORS[capability] // part.phases.count,
             shared_bytes=SHARED_LIMIT[capability],
         )
 
@@ -86,8 +86,8 @@ class Layer:
         part = dataclasses.replace(
             self.arguments["part"], dtype=jnp.dtype(dtype), precision=precision, config=config
         )
-        kernel = jax.ShapeDtypeStruct(part.shape, part.dtype)
-        weights = jax.eval_shape(lambda kernel: pack_weights(kernel, part), kernel)
+        kernels = [jax.ShapeDtypeStruct(part.shape, part.dtype)] * part.phases.count
+        weights = jax.eval_shape(lambda kernels: pack_weights(kernels, part), kernels)
         given = {**self.arguments, "part": part, "weights": weights}
         for name in MAPS:
             if (array := given[name]) is not None:
