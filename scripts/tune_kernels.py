@@ -152,7 +152,6 @@ def shape_of(launch: Launch, shapes: Sequence[ConvolutionShape]) -> ConvolutionS
     """
     constants, pointers = dict(launch.source.constants), dict(launch.source.pointers)
     groups = constants["GROUPS"]
-    everything = max(shape.multiprocessors for shape in shapes)
     known = {
         "pixels": constants["pixels"],
         "group_channels": constants["C_IN"] // groups,
@@ -161,11 +160,13 @@ def shape_of(launch: Launch, shapes: Sequence[ConvolutionShape]) -> ConvolutionS
         "taps": constants["KERNEL_HEIGHT"] * constants["KERNEL_WIDTH"],
         "itemsize": 4 if pointers["weights"] == "fp32" else 2,
         "exact": pointers["weights"] == "fp32" and constants["PRECISION"] != "tf32",
-        "multiprocessors": everything // constants["PHASES"],
     }
-    return next(
+    found = [
         shape for shape in shapes if all(getattr(shape, name) == x for name, x in known.items())
-    )
+    ]
+    # Of phases, each has some of the multiprocessors.
+    choose = min if constants["PHASES"] > 1 else max
+    return choose(found, key=lambda shape: shape.multiprocessors)
 
 
 _GPU: Any = None

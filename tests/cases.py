@@ -120,13 +120,15 @@ def transposed(
     strides: Pair,
     padding: Pads,
     dilation: Pair = (1, 1),
+    other: Shape | None = None,
     tail: Any = bias,
 ) -> Case:
     return Case(
         name,
         (shape,),
         lambda p: TransposedConvolution(p["kernel"], strides, padding, dilation),
-        tail=tail,
+        (other,) if other else (),
+        tail,
         parameters={
             "kernel": (*size, shape[3], features),
             "scale": (features,),
@@ -199,6 +201,9 @@ CASES = (
         "transposed_dilated", (1, 10, 12, 16), 24, (3, 4), (2, 3), ((4, 4), (4, 4)), (3, 2)
     ),
     transposed("transposed_4x4_odd", (3, 7, 9, 16), 24, (4, 4), (2, 2), ((2, 2), (2, 2))),
+    transposed(
+        "transposed_narrower_than_strides", (1, 2, 1, 16), 24, (4, 4), (4, 4), ((1, 5), (1, 3))
+    ),
     transposed("transposed_4x6", (1, 6, 8, 16), 24, (4, 6), (2, 3), ((2, 2), (5, 2))),
     transposed("transposed_stride1", (1, 12, 16, 16), 24, (3, 3), (1, 1), ((1, 1), (1, 1))),
     pooling(
@@ -245,6 +250,26 @@ _TEAM_CASES = (
     convolution("team_valid_5x3", (1, 14, 16, 16), 24, (5, 3), padding=((0, 0), (0, 0))),
     convolution("team_1x1_residual", (1, 13, 16, 32), 128, (1, 1), residual=True, tail=norm_relu),
     transposed("team_transposed_4x4", (1, 6, 8, 16), 24, (4, 4), (2, 2), ((2, 2), (2, 2))),
+    transposed(
+        "team_transposed_residual",
+        (1, 6, 7, 16),
+        24,
+        (4, 4),
+        (2, 2),
+        ((2, 2), (2, 2)),
+        other=(1, 12, 14, 24),
+        tail=norm_relu,
+    ),
+    transposed(
+        "team_transposed_rows",
+        (2, 6, 8, 16),
+        24,
+        (4, 4),
+        (2, 2),
+        ((2, 2), (2, 2)),
+        other=(2, 12, 1, 24),
+        tail=norm_relu,
+    ),
     transposed("team_transposed_2x2", (3, 9, 4, 16), 24, (2, 2), (2, 2), ((1, 1), (1, 1))),
     BY_NAME["one_row"],
 )

@@ -26,7 +26,8 @@ class ConvolutionShape:
     """What the configuration of a convolution depends on.
 
     Attributes:
-        pixels: N · H · W of the output, or of the lattice of it that one call computes.
+        pixels: N · H · W of the output, or of the lattice of it that one call, or one of its
+            phases, computes.
         group_channels: input channels of a group.
         group_features: output channels of a group.
         groups: of channels that do not mix.
@@ -212,8 +213,8 @@ def _middling(shape: ConvolutionShape) -> bool:
 
 
 def _is_phase(shape: ConvolutionShape, features: int) -> bool:
-    """Whether several taps have as short a sum as those of a phase of a transposed convolution."""
-    return features == 256 and shape.length <= 1024
+    """Whether it is as a phase of the later transposed convolutions of PoseResNet."""
+    return 1 < shape.taps <= 4 and features == 256 and shape.length <= 1024
 
 
 def _small_share(shape: ConvolutionShape) -> int:
@@ -283,7 +284,7 @@ def _large(shape: ConvolutionShape, features: int) -> ConvolutionConfig:
     listed = shape.pixels_each * shape.group_features >= 50_000 and share_pixels != shape.pixels
     many = shape.pixels_each >= HUGE
     if _is_phase(shape, features):
-        # All channels in one tile: its programs have nothing to tell each other.
+        # Whole sums, of all channels if they can be: programs have nothing to tell each other.
         return cut(shape, Tile(64, _columns(shape), 8, 1), share_pixels, split=False)
     if 64 < features <= 128 and (_short(shape) or many):
         return cut(shape, Tile(128 if many else 64, features, 8, 1), share_pixels, many, False)

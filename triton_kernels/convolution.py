@@ -106,8 +106,8 @@ class Part:
         window: over the input, of the lattice's pixels.
         groups: of channels that do not mix.
         in_width: columns of the input.
-        lattice: the output pixels that the call computes.
-        phases: more such lattices that it computes, `lattice` and `window` being of the first.
+        lattice: the output pixels that the call computes, or those of the first phase.
+        phases: that it computes, if several; `window` is that of the first.
         of_output: whether there are masks of the output's pixels, given or of another map.
         precision: of float32 products, as `tl.dot` has it: "tf32" or "tf32x3".
         config: how to compute it.
@@ -188,7 +188,7 @@ def convolve(
     }
     arrivals, first_counter, own = counters.array, counters.first, True
     if config.team > 1 or config.listed:
-        needed = phases * (config.shares * config.team + 1)
+        needed = phases * (config.shares * config.team + (config.listed or phases > 1))
         if needed > counters.number:
             arrivals, first_counter, own = jnp.zeros(needed, jnp.int32), 0, False
     finish_n = 1 << (width - 1).bit_length()

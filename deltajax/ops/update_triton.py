@@ -315,15 +315,16 @@ def _parts(function: Function, cached: jax.Array) -> list[tuple[tuple[jax.Array,
         return [_part(function, cached, (operation,), Lattice((height, width)), of_output)]
     assert isinstance(operation, TransposedConvolution)
     rows, columns = operation.strides
+    across = min(columns, width)
     found = []
     for row in range(min(rows, height)):
-        for column in range(min(columns, width)):
+        for column in range(across):
             size = (-(-(height - row) // rows), -(-(width - column) // columns))
             phase = operation.phase(row, column, *function.shapes[0][1:3])
             lattice = Lattice(size, operation.strides, (row, column))
             found.append((phase or _without_taps(operation, size), lattice))
     convolutions = tuple(phase for phase, _ in found)
-    phases = _together(convolutions, [lattice.size for _, lattice in found], columns)
+    phases = _together(convolutions, [lattice.size for _, lattice in found], across)
     if phases:
         return [_part(function, cached, convolutions, found[0][1], of_output, phases)]
     return [_part(function, cached, (phase,), lattice, of_output) for phase, lattice in found]
@@ -332,14 +333,20 @@ def _parts(function: Function, cached: jax.Array) -> list[tuple[tuple[jax.Array,
 def _together(
     convolutions: Sequence[Convolution], sizes: Sequence[tuple[int, int]], columns: int
 ) -> Phases | None:
-    """How one call computes phases, row by row, of lattices of these sizes; None if none does."""
+    """How one call computes phases, in rows of so many; None if they are not alike.
+
+    Args:
+        convolutions: of the phases, row by row.
+        sizes: of their lattices.
+        columns: of phases.
+    """
 
     def alike(convolution: Convolution) -> tuple[Any, ...]:
         window = convolution.window
         return convolution.kernel.shape, window.size, window.strides, window.dilation
 
     first = convolutions[0]
-    if len({*map(alike, convolutions)}) > 1 or len({*sizes}) > 1 or len(sizes) % columns:
+    if len({*map(alike, convolutions)}) > 1 or len({*sizes}) > 1:
         return None
     if in_runs(first.kernel.shape, _kernel_window(first.window), first.groups):
         # These start at constants.
@@ -403,9 +410,9 @@ def convolution_shape(
         kernel: [KH, KW, C_in / groups, C_out].
         groups: of channels that do not mix.
         out: [N, H, W, C] of the output.
-        lattice: rows and columns of it that one call computes.
+        lattice: rows and columns of it that one call computes, or of one of its phases.
         precision: of float32 products, as `tl.dot` has it.
-        phases: of as many pixels that are computed at the same time, on as many multiprocessors.
+        phases: that the call computes, between which the multiprocessors are divided.
     """
     rows, columns, group_channels, features = kernel.shape
     processors = INTERPRETED_MULTIPROCESSORS if interpreting() else multiprocessors()

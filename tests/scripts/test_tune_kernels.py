@@ -1,14 +1,16 @@
 """The tuner without a GPU: what it would measure, and what it makes of a profile."""
 
+import dataclasses
 import gzip
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
 import tune_kernels
-from _kernel_times import Event, Kernel, frames_of, read_profile, times_of
+from _kernel_times import Event, Kernel, Launch, frames_of, read_profile, times_of
 
 from deltajax.triton_kernels.configuration import ConvolutionShape, rule
 from tests.triton_kernels.ahead_of_time import output_of
@@ -36,6 +38,25 @@ def test_shapes_are_those_that_kernels_ask_for():
         assert report["threads"] == 32 * report["warps"]
         assert report["block"] == report["compiled_block"]
         assert report["shared_bytes"] > 0
+
+
+def test_phases_have_a_part_of_the_multiprocessors():
+    """Of two convolutions that differ in nothing else, the one of phases has fewer."""
+    shapes = [dataclasses.replace(SHAPE, multiprocessors=33), SHAPE]
+    constants = {
+        "GROUPS": 1, "C_IN": 64, "C_OUT": 64, "KERNEL_HEIGHT": 3, "KERNEL_WIDTH": 3,
+        "pixels": 5000, "PRECISION": None,
+    }  # fmt: skip
+
+    def found(phases: int) -> int:
+        source: Any = SimpleNamespace(
+            constants=tuple({**constants, "PHASES": phases}.items()),
+            pointers=(("weights", "bf16"),),
+        )
+        launch = Launch(source, (132, 1, 1))
+        return tune_kernels.shape_of(launch, shapes).multiprocessors
+
+    assert (found(1), found(4)) == (132, 33)
 
 
 def frame_at(start: float, *kernels: tuple[Kernel, float]) -> list[Event]:

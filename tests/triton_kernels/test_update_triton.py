@@ -127,6 +127,10 @@ def test_maps_that_need_64_bits(name, monkeypatch):
         ("team_transposed_2x2", 2, 3, False),
         ("team_transposed_4x4", 1, 3, True),
         ("team_transposed_4x4", 2, 3, False),
+        ("team_transposed_residual", 1, 3, True),
+        ("team_transposed_residual", 2, 3, False),
+        ("team_transposed_residual", 3, 1, False),
+        ("team_transposed_rows", 2, 3, False),
     ],
 )
 def test_teams(name, shares, team, listed, split):
@@ -134,6 +138,37 @@ def test_teams(name, shares, team, listed, split):
     config = ConvolutionConfig(16, 16, 16, shares, team, listed, split, 8, 4, 1)
     with update_triton.configured(lambda _: config):
         test_update.check(TEAM_CASES[name], "triton", "rms", "float32")
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_more_counters_than_an_update_has(listed, monkeypatch):
+    """Four phases of three programs want more of them than there are: a new array is made."""
+    monkeypatch.setattr(update_triton, "COUNTERS", 8)
+    config = ConvolutionConfig(16, 16, 16, 1, 3, listed, True, 8, 4, 1)
+    with update_triton.configured(lambda _: config):
+        test_update.check(TEAM_CASES["team_transposed_4x4"], "triton", "max", "float32")
+
+
+@pytest.mark.parametrize(
+    ("name", "phases"),
+    [
+        ("pose_resnet_deconv_4x4_stride2", [(2, 2)]),
+        ("transposed_2x2", [(2, 2)]),
+        ("transposed_4x6", [(2, 3)]),
+        ("transposed_narrower_than_strides", [(1, 1)] * 8),
+        ("transposed_3x3_same", [(1, 1)] * 4),
+        ("transposed_5x5_stride3", [(1, 1)] * 9),
+        ("transposed_stride1", [(1, 1)]),
+    ],
+)
+def test_phases_that_are_alike_are_one_call(name, phases):
+    case = BY_NAME[name]
+    parameters = case.make_parameters(np.random.default_rng(0), "float32")
+    (shape,) = case.shapes
+    x = DeltaTensor(jnp.ones(shape), jnp.ones(shape[:3], bool))
+    function = case.function(parameters, (x,))
+    packed = update_triton.pack(function, jnp.zeros(function.output_shape))
+    assert [part.phases.number for part in packed.layout] == phases
 
 
 def test_pairs_of_pixels_from_a_list():
