@@ -141,12 +141,17 @@ def rule(shape: ConvolutionShape) -> ConvolutionConfig:
         return cut(shape, Tile(64, min(features, 64), 8, 1), share_pixels)
     if shape.group_features <= 32 and shape.pixels_each >= LARGE:
         # Little is computed with what is read: programs, rather than long ones, hide the waiting.
-        return cut(shape, Tile(64, features, 4, 4), share_pixels)
+        if shape.taps > 1:
+            return cut(shape, Tile(64, features, 4, 4), share_pixels)
+        programs = 3 if shape.itemsize == 4 else 4
+        return cut(shape, Tile(64, features, 4, programs), share_pixels, shape.pixels_each >= HUGE)
     if shape.pixels_each >= LARGE and max(features, 2 * shape.length) <= 256 and shape.taps == 1:
         return _shallow(shape, features)
     if features <= 128 and shape.length * features <= 40_000 and shape.pixels_each >= HUGE:
         listed = shape.pixels_each >= 4096
         return cut(shape, Tile(64, features, 4, 2), 0, listed, split=False)
+    if _is_phase(shape, features):
+        return _phase(shape)
     if not _much(shape):
         return _small(shape, features)
     if shape.taps > 1:
@@ -187,6 +192,31 @@ def _shallow(shape: ConvolutionShape, features: int) -> ConvolutionConfig:
     return cut(shape, Tile(128 if listed else 64, features, 8, 1), 0, listed)
 
 
+def _is_phase(shape: ConvolutionShape, features: int) -> bool:
+    """Whether it is as a phase of the transposed convolutions of PoseResNet, and has enough to do.
+
+    A phase has a quarter of the multiprocessors, and four times the pixels for each.
+    """
+    return 1 < shape.taps <= 4 and features == 256 and _middling(shape)
+
+
+def _phase(shape: ConvolutionShape) -> ConvolutionConfig:
+    """Tiles of all channels if they can be, for many pixels with whole sums."""
+    columns = _columns(shape)
+    if shape.length <= 1024:
+        # Programs have nothing to tell each other.
+        listed = shape.pixels_each >= 800
+        return cut(shape, Tile(64, columns, 8, 1), min(1024, shape.pixels // 8), listed, False)
+    share_pixels = _share(shape, 1024)
+    one_share = share_pixels == shape.pixels
+    if one_share and shape.itemsize == 2 and shape.pixels_each >= 80:
+        # There is a tile for each program.
+        return cut(shape, Tile(128, columns, 8, 1), 1024, split=False)
+    rows = 128 if shape.itemsize == 4 or _much(shape) else 64
+    listed = shape.pixels_each >= LARGE and not one_share
+    return cut(shape, Tile(rows, columns, 8, 1), share_pixels, listed)
+
+
 def _small(shape: ConvolutionShape, features: int) -> ConvolutionConfig:
     """Few pixels, of which there is a tile for each program at most."""
     large = shape.pixels_each >= LARGE
@@ -197,11 +227,8 @@ def _small(shape: ConvolutionShape, features: int) -> ConvolutionConfig:
         return cut(shape, Tile(64, 64, 4, 2), 512, split=not _short(shape) if wide else None)
     if middling and wide and large and shape.itemsize == 2:
         return cut(shape, Tile(64, 256, 16, 1), _pairs(shape))
-    if shape.taps > 1 and middling and features >= 128:
-        if _is_phase(shape, features):
-            return cut(shape, Tile(64, _columns(shape), 8, 1), 1024)
-        if shape.itemsize == 4:
-            return cut(shape, Tile(128, 128, 8, 1), _share(shape, 1024))
+    if shape.taps > 1 and middling and features >= 128 and shape.itemsize == 4:
+        return cut(shape, Tile(128, 128, 8, 1), _share(shape, 1024))
     tile = Tile(64, min(features, 128), 8, 1)
     split = False if middling and _short(shape) else None
     return cut(shape, tile, _small_share(shape), False, split, _long_steps(shape, features))
@@ -210,11 +237,6 @@ def _small(shape: ConvolutionShape, features: int) -> ConvolutionConfig:
 def _middling(shape: ConvolutionShape) -> bool:
     """Whether there is more to do than most programs have one tile for."""
     return shape.products_each >= 12_000_000
-
-
-def _is_phase(shape: ConvolutionShape, features: int) -> bool:
-    """Whether it is as a phase of the later transposed convolutions of PoseResNet."""
-    return 1 < shape.taps <= 4 and features == 256 and shape.length <= 1024
 
 
 def _small_share(shape: ConvolutionShape) -> int:
@@ -283,9 +305,6 @@ def _large(shape: ConvolutionShape, features: int) -> ConvolutionConfig:
     share_pixels = _share(shape, 1024)
     listed = shape.pixels_each * shape.group_features >= 50_000 and share_pixels != shape.pixels
     many = shape.pixels_each >= HUGE
-    if _is_phase(shape, features):
-        # Whole sums, of all channels if they can be: programs have nothing to tell each other.
-        return cut(shape, Tile(64, _columns(shape), 8, 1), share_pixels, split=False)
     if 64 < features <= 128 and (_short(shape) or many):
         return cut(shape, Tile(128 if many else 64, features, 8, 1), share_pixels, many, False)
     if 1024 <= shape.length >= shape.group_features:

@@ -332,8 +332,10 @@ def pack_weights(kernels: Sequence[jax.Array], part: Part) -> jax.Array:
         part: that takes them.
     """
     _, run = _reading(part)
-    packed = [_packed(kernel, part.groups, run, part.config) for kernel in kernels]
-    weights = packed[0] if len(packed) == 1 else jnp.concatenate(packed)
+    # All phases together, as XLA would keep each one's weights beside those of all.
+    packed = jax.vmap(lambda kernel: _packed(kernel, part.groups, run, part.config))
+    weights = packed(jnp.stack(kernels))
+    weights = weights.reshape(-1, weights.shape[-1])
     if part.precision == "tf32" and weights.dtype == jnp.float32:
         # As `device.nearest_tf32` does, but for ties, with what is committed: or else tensor cores
         # would cut.

@@ -52,6 +52,9 @@ FULL_SIZE: tuple[Case, ...] = (
     convolution("stage4_3x3_one_stream", (1, 34, 60, 512), 512, (3, 3), tail=norm_relu),
     convolution("stage4_1x1", (1, 18, 24, 2048), 512, (1, 1), tail=norm_relu),
     transposed("deconv", (2, 36, 48, 256), 256, (4, 4), (2, 2), ((2, 2), (2, 2)), tail=norm_relu),
+    transposed(
+        "deconv_listed", (4, 72, 96, 256), 256, (4, 4), (2, 2), ((2, 2), (2, 2)), tail=norm_relu
+    ),
     convolution("depthwise", (2, 72, 96, 240), 240, (5, 5), groups=240, tail=norm_relu),
     pooling(
         "max_pool", MaxPooling, (2, 288, 384, 64), Window((3, 3), (2, 2), ((1, 1), (1, 1)))
