@@ -35,6 +35,8 @@ from _common import (
 )
 from _kernel_times import (
     CONVOLUTION,
+    Event,
+    Kernel,
     Launch,
     convolution_times,
     frames_of,
@@ -190,18 +192,59 @@ def measure(job: Job) -> Measured:
 
 def _measure(job: Job) -> Measured:
     network = Version(job.request)
+    program = _trace(network, job.index)
+    network.compile(program.traced)
+    with _GPU:
+        events = _profile(network)
+    times = _times(events, [launch.kernel for launch in program.launches], job.request)
+    sums: dict[ConvolutionShape, dict[str, float]] = {}
+    for kind, of_kind in times.items():
+        for launch, microseconds in convolution_times(program.launches, of_kind):
+            shape = shape_of(launch, list(program.chosen))
+            of_shape = sums.setdefault(shape, dict.fromkeys(KINDS, 0.0))
+            of_shape[kind] += microseconds
+    convolutions = []
+    for shape, microseconds in sums.items():
+        config = program.chosen[shape]
+        of_rule = config == rule(shape)
+        convolutions.append(Timed(shape.key, config, of_rule, job.case, microseconds))
+    return Measured(convolutions, program.refused)
+
+
+class Program(NamedTuple):
+    """A network in one configuration of each convolution.
+
+    Attributes:
+        traced: its computation.
+        launches: of kernels, in a frame.
+        chosen: the configurations.
+        refused: what Triton says of those that it did not compile, which the rule's stand in for.
+    """
+
+    traced: Any
+    launches: list[Launch]
+    chosen: dict[ConvolutionShape, ConvolutionConfig]
+    refused: list[str]
+
+
+def _trace(network: Version, index: int) -> Program:
+    """The network in the configurations of this index.
+
+    Raises:
+        RuntimeError: if the rule's do not compile.
+    """
     chosen: dict[ConvolutionShape, ConvolutionConfig] = {}
     refused: dict[ConvolutionShape, str] = {}
 
     def choose(shape: ConvolutionShape) -> ConvolutionConfig:
         of_shape = configurations_of(shape)
-        index = 0 if shape in refused else job.index % len(of_shape)
-        return chosen.setdefault(shape, of_shape[index])
+        number = 0 if shape in refused else index % len(of_shape)
+        return chosen.setdefault(shape, of_shape[number])
 
     while True:
+        chosen.clear()
         # Of a function that was traced before JAX keeps the configurations.
         jax.clear_caches()
-        chosen.clear()
         with update_triton.configured(choose):
             traced = network.trace()
         launches = launches_of(traced.jaxpr)
@@ -211,12 +254,15 @@ def _measure(job: Job) -> Measured:
             if (error := _why_not_compiled(launch))
         }
         if not found:
-            break
-        if job.index == 0 or found.keys() <= refused.keys():
+            return Program(traced, launches, chosen, list(refused.values()))
+        if index == 0 or found.keys() <= refused.keys():
             raise RuntimeError(f"not even the rule's kernels compile: {next(iter(found.values()))}")
         refused |= found
-    network.compile(traced)
-    with _GPU, tempfile.TemporaryDirectory() as folder:
+
+
+def _profile(network: Version) -> list[Event]:
+    """What the GPU did in the calls of `SCHEDULE`."""
+    with tempfile.TemporaryDirectory() as folder:
         network.start()
         for kind, number, _ in SCHEDULE:
             network.run(kind, number)
@@ -224,24 +270,18 @@ def _measure(job: Job) -> Measured:
             for kind, number, _ in SCHEDULE:
                 network.run(kind, number)
         network.stop()
-        events = read_profile(Path(folder))
-    kernels = [launch.kernel for launch in launches]
+        return read_profile(Path(folder))
+
+
+def _times(events: list[Event], kernels: list[Kernel], request: Request) -> dict[str, np.ndarray]:
+    """Microseconds of each kernel in a frame by kind: medians of the frames that count."""
     frames = iter(frames_of(events, kernels))
     times: dict[str, list[np.ndarray]] = {kind: [] for kind in KINDS}
     for kind, _, counts in SCHEDULE:
-        call = list(itertools.islice(frames, job.request.frames_per_call))
+        call = list(itertools.islice(frames, request.frames_per_call))
         if counts:
             times[kind] += [times_of(frame, kernels) for frame in call]
-    sums: dict[ConvolutionShape, dict[str, float]] = {}
-    for kind, each in times.items():
-        for launch, microseconds in convolution_times(launches, np.median(each, axis=0)):
-            of_shape = sums.setdefault(shape_of(launch, list(chosen)), dict.fromkeys(KINDS, 0.0))
-            of_shape[kind] += microseconds
-    convolutions = [
-        Timed(shape.key, chosen[shape], chosen[shape] == rule(shape), job.case, microseconds)
-        for shape, microseconds in sums.items()
-    ]
-    return Measured(convolutions, list(refused.values()))
+    return {kind: np.median(each, axis=0) for kind, each in times.items()}
 
 
 def _why_not_compiled(launch: Launch) -> str | None:
@@ -293,11 +333,10 @@ def run(options: Options, console: Console, command: str) -> Iterator[list[Timed
     """Measures one network after the other; those whose rule cannot be measured are left out."""
     triton = dataclasses.replace(options.update, implementation="triton")
     cases = list(itertools.product(options.model, options.dtype, options.size, options.streams))
-    # The rule's once more at the end: all others are compared with it.
-    indices = [*range(options.configurations), 0]
-    context = multiprocessing.get_context("spawn")
     log: list[dict[str, Any]] = []
     with Progress(console=console) as progress:
+        # The rule's once more at the end: all others are compared with it.
+        indices = [*range(options.configurations), 0]
         task = progress.add_task("configurations", total=len(cases) * len(indices))
         for number, (model, dtype, size, streams) in enumerate(cases):
             request = Request(
@@ -311,33 +350,43 @@ def run(options: Options, console: Console, command: str) -> Iterator[list[Timed
             )
             case = {"model": model, "dtype": dtype, "size": size_text(size), "streams": streams}
             results: list[Timed] = []
-            # Each in a process of its own, as an error of the GPU lasts as long as a process.
-            with ProcessPoolExecutor(
-                min(options.workers or os.cpu_count() or 1, len(indices)),
-                context,
-                _start_worker,
-                (context.Lock(),),
-                max_tasks_per_child=1,
-            ) as pool:
-                jobs = [Job(number, request, index) for index in indices]
-                futures = [pool.submit(measure, job) for job in jobs]
-                for job, future in zip(jobs, futures, strict=True):
-                    try:
-                        measured = future.result()
-                    except BrokenProcessPool as error:
-                        measured = Measured([], [], f"a process died: {error}")
-                    progress.advance(task)
-                    results += measured.convolutions
-                    run_of_case = case | {"index": job.index, **as_json(measured)}
-                    log.append(run_of_case)
-                    if measured.error:
-                        text = f"left out: {case}, configuration {job.index}: {measured.error}"
-                        console.print(text, highlight=False)
-                    if options.log:
-                        report = {"command": command, "device": device_name(), "runs": log}
-                        write_json(report, options.log)
+            jobs = [Job(number, request, index) for index in indices]
+            for job, measured in zip(jobs, measure_all(jobs, options.workers), strict=True):
+                progress.advance(task)
+                results += measured.convolutions
+                log.append(case | {"index": job.index, **as_json(measured)})
+                if measured.error:
+                    text = f"left out: {case}, configuration {job.index}: {measured.error}"
+                    console.print(text, highlight=False)
+                if options.log:
+                    report = {"command": command, "device": device_name(), "runs": log}
+                    write_json(report, options.log)
             of_rule = {timed.key for timed in results if timed.of_rule}
             yield [timed for timed in results if timed.key in of_rule]
+
+
+def measure_all(jobs: Sequence[Job], workers: int) -> Iterator[Measured]:
+    """What becomes of each job, in their order.
+
+    Each has a process of its own, as an error of the GPU lasts as long as a process.
+
+    Args:
+        jobs: of one network.
+        workers: processes at a time; 0 for as many as there are processors.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        min(workers or os.cpu_count() or 1, len(jobs)),
+        context,
+        _start_worker,
+        (context.Lock(),),
+        max_tasks_per_child=1,
+    ) as pool:
+        for future in [pool.submit(measure, job) for job in jobs]:
+            try:
+                yield future.result()
+            except BrokenProcessPool as error:
+                yield Measured([], [], f"a process died: {error}")
 
 
 def as_json(measured: Measured) -> dict[str, Any]:

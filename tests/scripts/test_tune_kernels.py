@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import tune_kernels
 from _kernel_times import Event, Kernel, Launch, frames_of, read_profile, times_of
+from _version import Request
 
+from deltajax.ops import update_triton
 from deltajax.triton_kernels.configuration import ConvolutionShape, rule
 from tests.triton_kernels.ahead_of_time import output_of
 
@@ -151,6 +153,46 @@ def timed(index: int, steady: float, full: float = 10.0, case: int = 0) -> tune_
 def test_the_best(results, index):
     best = tune_kernels.best_of(results, static_weight=0.1, full_weight=0.1)
     assert best == {SHAPE.key: tune_kernels.configurations_of(SHAPE)[index]}
+
+
+def traced_where_only_the_rule_compiles(monkeypatch, index: int) -> tune_kernels.Program:
+    """A network of one convolution."""
+    asked = []
+
+    def trace() -> SimpleNamespace:
+        asked.append(update_triton._choose(SHAPE))
+        return SimpleNamespace(jaxpr=None)
+
+    def refuse(_launch: Any) -> str | None:
+        return None if asked[-1] == rule(SHAPE) and index > 0 else "out of registers"
+
+    monkeypatch.setattr(tune_kernels, "launches_of", lambda _jaxpr: ["a launch"])
+    monkeypatch.setattr(tune_kernels, "shape_of", lambda _launch, _shapes: SHAPE)
+    monkeypatch.setattr(tune_kernels, "_why_not_compiled", refuse)
+    network: Any = SimpleNamespace(trace=trace)
+    return tune_kernels._trace(network, index)
+
+
+def test_the_rules_stand_in_for_what_does_not_compile(monkeypatch):
+    program = traced_where_only_the_rule_compiles(monkeypatch, 2)
+    assert program.chosen == {SHAPE: rule(SHAPE)}
+    assert program.refused == ["out of registers"]
+
+
+def test_not_even_the_rules_compile(monkeypatch):
+    with pytest.raises(RuntimeError, match=r"not even the rule's kernels.*out of registers"):
+        traced_where_only_the_rule_compiles(monkeypatch, 0)
+
+
+def test_what_fails_is_one_result_among_others():
+    request = Request({"unknown": 1}, None, None, (32, 48), 1, 2, 1)
+    jobs = [tune_kernels.Job(0, request, index) for index in range(2)]
+    results = list(tune_kernels.measure_all(jobs, workers=1))
+    assert len(results) == 2
+    for result in results:
+        assert result.error
+        assert result.error.startswith("TypeError")
+        assert not result.convolutions
 
 
 def test_configurations_begin_with_the_rules():
