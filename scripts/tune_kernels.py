@@ -49,7 +49,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from deltajax.ops import update_triton
-from deltajax.ops.gpu import why_not_triton
+from deltajax.ops.gpu import multiprocessors, why_not_triton
 from deltajax.triton_kernels.configuration import (
     ConvolutionConfig,
     ConvolutionShape,
@@ -166,9 +166,13 @@ def shape_of(launch: Launch, shapes: Sequence[ConvolutionShape]) -> ConvolutionS
     found = [
         shape for shape in shapes if all(getattr(shape, name) == x for name, x in known.items())
     ]
-    # Of phases, each has some of the multiprocessors.
-    choose = min if constants["PHASES"] > 1 else max
-    return choose(found, key=lambda shape: shape.multiprocessors)
+    # Of phases, each has a part of the multiprocessors.
+    all_processors = multiprocessors()
+    return next(
+        shape
+        for shape in found
+        if shape.multiprocessors == max(all_processors // constants["PHASES"], 1)
+    )
 
 
 _GPU: Any = None

@@ -128,7 +128,8 @@ def rule(shape: ConvolutionShape) -> ConvolutionConfig:
     Large tiles read less: a step reads BLOCK_M + BLOCK_N rows for BLOCK_M · BLOCK_N products, and
     what the second-level cache delivers is the limit. But few tiles, or tiles that are not full,
     leave multiprocessors idle; and two programs of four warps hide each other's waiting. Where one
-    becomes more than the other was measured, kernel by kernel, in ResNet-50 as it runs.
+    becomes more than the other was measured, kernel by kernel, in ResNet-50 as it runs, and for
+    transposed convolutions and heads in PoseResNet-50.
     """
     features = _power_of_two(shape.group_features)
     if shape.group_channels < 16:
@@ -141,7 +142,7 @@ def rule(shape: ConvolutionShape) -> ConvolutionConfig:
         return cut(shape, Tile(64, min(features, 64), 8, 1), share_pixels)
     if shape.group_features <= 32 and shape.pixels_each >= LARGE:
         # Little is computed with what is read: programs, rather than long ones, hide the waiting.
-        if shape.taps > 1:
+        if shape.taps > 1 or shape.length < 256:
             return cut(shape, Tile(64, features, 4, 4), share_pixels)
         programs = 3 if shape.itemsize == 4 else 4
         return cut(shape, Tile(64, features, 4, programs), share_pixels, shape.pixels_each >= HUGE)
@@ -208,12 +209,8 @@ def _phase(shape: ConvolutionShape) -> ConvolutionConfig:
         listed = shape.pixels_each >= 800
         return cut(shape, Tile(64, columns, 8, 1), min(1024, shape.pixels // 8), listed, False)
     share_pixels = _share(shape, 1024)
-    one_share = share_pixels == shape.pixels
-    if one_share and shape.itemsize == 2 and shape.pixels_each >= 80:
-        # There is a tile for each program.
-        return cut(shape, Tile(128, columns, 8, 1), 1024, split=False)
     rows = 128 if shape.itemsize == 4 or _much(shape) else 64
-    listed = shape.pixels_each >= LARGE and not one_share
+    listed = shape.pixels_each >= LARGE and share_pixels != shape.pixels
     return cut(shape, Tile(rows, columns, 8, 1), share_pixels, listed)
 
 

@@ -15,8 +15,15 @@ import pytest
 import deltajax as dj
 from deltajax import frames as frames_module
 from deltajax.models import create
+from deltajax.ops import update_triton
 from deltajax.ops.pooling import MaxPooling
 from deltajax.ops.windows import Window
+from deltajax.triton_kernels.configuration import (
+    ConvolutionConfig,
+    ConvolutionShape,
+    Tile,
+    cut,
+)
 from tests.cases import BY_NAME, Case, convolution, norm_relu, pooling, transposed
 from tests.helpers import NORMS, relative_error
 from tests.ops.test_update import HALF_CASES, INTERPRETED_FRAMES, check
@@ -51,9 +58,13 @@ FULL_SIZE: tuple[Case, ...] = (
     convolution("stage4_3x3", (8, 18, 24, 512), 512, (3, 3), tail=norm_relu),
     convolution("stage4_3x3_one_stream", (1, 34, 60, 512), 512, (3, 3), tail=norm_relu),
     convolution("stage4_1x1", (1, 18, 24, 2048), 512, (1, 1), tail=norm_relu),
+    transposed(
+        "deconv_of_long_sums", (2, 18, 24, 2048), 256, (4, 4), (2, 2), ((2, 2), (2, 2)),
+        tail=norm_relu,
+    ),
     transposed("deconv", (2, 36, 48, 256), 256, (4, 4), (2, 2), ((2, 2), (2, 2)), tail=norm_relu),
     transposed(
-        "deconv_listed", (4, 72, 96, 256), 256, (4, 4), (2, 2), ((2, 2), (2, 2)), tail=norm_relu
+        "deconv_listed", (5, 72, 96, 256), 256, (4, 4), (2, 2), ((2, 2), (2, 2)), tail=norm_relu
     ),
     convolution("depthwise", (2, 72, 96, 240), 240, (5, 5), groups=240, tail=norm_relu),
     pooling(
@@ -85,6 +96,22 @@ def test_full_size(case, norm):
     check(case, "triton", norm, "float32", "tensorfloat32", TF32, kinds, agreement=1e-5)
     if norm == "max":
         check(case, "triton", norm, "bfloat16", tolerance=BFLOAT16, kinds=kinds, agreement=5e-3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_phases_that_tell_norms(dtype):
+    """The rule cuts none so."""
+    case = next(case for case in FULL_SIZE if case.name == "deconv")
+
+    def choose(shape: ConvolutionShape) -> ConvolutionConfig:
+        return cut(shape, Tile(64, 128, 8, 1), shape.pixels, split=False)
+
+    kinds = INTERPRETED_FRAMES
+    with update_triton.configured(choose):
+        if dtype == "float32":
+            check(case, "triton", "l2", dtype, "tensorfloat32", TF32, kinds, agreement=1e-5)
+        else:
+            check(case, "triton", "l2", dtype, tolerance=BFLOAT16, kinds=kinds, agreement=5e-3)
 
 
 @functools.cache

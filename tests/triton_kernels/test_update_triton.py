@@ -27,7 +27,7 @@ from deltajax.ops.update import update
 from deltajax.ops.update_triton import COUNTERS
 from deltajax.ops.windows import Window
 from deltajax.tensor import Arrivals, DeltaTensor
-from deltajax.triton_kernels import configuration, convolution, pixelwise, sparsify
+from deltajax.triton_kernels import configuration, convolution, launch, pixelwise, sparsify
 from deltajax.triton_kernels.configuration import (
     TILES,
     ConvolutionConfig,
@@ -36,6 +36,7 @@ from deltajax.triton_kernels.configuration import (
     cut,
     rule,
 )
+from deltajax.triton_kernels.interpreter import interpret
 from tests.cases import BY_NAME, TEAM_CASES, combined, pointwise
 from tests.helpers import dense_frames, random_variables, relative_error
 from tests.ops import test_update
@@ -138,6 +139,37 @@ def test_teams(name, shares, team, listed, split):
     config = ConvolutionConfig(16, 16, 16, shares, team, listed, split, 8, 4, 1)
     with update_triton.configured(lambda _: config):
         test_update.check(TEAM_CASES[name], "triton", "rms", "float32")
+
+
+@pytest.mark.parametrize(
+    ("split", "told"), [(True, "partial_sums"), (False, "norms")], ids=["split", "whole"]
+)
+def test_phases_share_no_memory(split, told, monkeypatch):
+    """On a GPU they run at the same time, where the interpreter runs one after the other."""
+    seen = []
+
+    def record(kernel, grid, arrays, parameters):
+        interpret(kernel, grid, arrays, parameters)
+        seen.append(arrays)
+
+    monkeypatch.setattr(launch, "interpret", record)
+    case = TEAM_CASES["team_transposed_4x4"]
+    (shape,) = case.shapes
+    parameters = case.make_parameters(np.random.default_rng(0), "float32")
+    x = np.random.default_rng(1).standard_normal(shape, np.float32)
+    function = case.function(parameters, (DeltaTensor(jnp.array(x), jnp.ones(shape[:3], bool)),))
+    config = ConvolutionConfig(16, 16, 16, 2, 6, False, split, 8, 4, 1)
+    with update_triton.configured(lambda _: config):
+        updated = update(function, jnp.zeros(function.output_shape), 0.0, "max", "triton")
+        jax.block_until_ready(updated.value)
+    (arrays,) = seen
+    # Everything changes. What no program has written is as it was before: poison.
+    lists, told_by_phase = arrays["pixel_list"], arrays[told].reshape(4, -1)
+    assert len(lists) == 4 * 2 * 6
+    assert (lists < np.iinfo(lists.dtype).max).any(axis=1).all()
+    written = np.isfinite(told_by_phase).sum(axis=1)
+    assert written[0] > 0
+    assert (written == written[0]).all()
 
 
 @pytest.mark.parametrize("listed", [True, False])
@@ -375,15 +407,21 @@ def test_auto_is_xla_without_a_gpu(another_machine):
 
 
 SHAPES = tuple(
-    ConvolutionShape(pixels, channels, features, groups, taps, itemsize, exact, 132, shared)
-    for pixels, channels, features, groups, taps in (
-        (1, 1, 1, 1, 9),
-        (27648, 64, 64, 1, 9),
-        (221184, 64, 256, 1, 1),
-        (3456, 512, 512, 1, 9),
-        (432, 2048, 512, 1, 1),
-        (1 << 22, 3, 64, 1, 49),
-        (5000, 8, 16, 4, 9),
+    ConvolutionShape(pixels, channels, features, groups, taps, itemsize, exact, parts, shared)
+    for pixels, channels, features, groups, taps, parts in (
+        (1, 1, 1, 1, 9, 132),
+        (27648, 64, 64, 1, 9, 132),
+        (221184, 64, 256, 1, 1, 132),
+        (3456, 512, 512, 1, 9, 132),
+        (432, 2048, 512, 1, 1, 132),
+        (1 << 22, 3, 64, 1, 49, 132),
+        (5000, 8, 16, 4, 9, 132),
+        (221184, 256, 17, 1, 1, 132),
+        # Phases, with a quarter of the multiprocessors.
+        (432, 2048, 256, 1, 4, 33),
+        (16320, 2048, 256, 1, 4, 33),
+        (1728, 256, 256, 1, 4, 33),
+        (55296, 256, 256, 1, 4, 33),
     )
     for itemsize, exact in ((2, False), (4, False), (4, True))
     for shared in (99 << 10, 227 << 10)
@@ -396,7 +434,8 @@ def test_configurations_fit(shape):
         step = (config.block_m + config.block_n) * config.block_k * shape.itemsize
         assert config.num_stages == 1 or config.num_stages * step <= shape.shared_bytes
         assert config.run % 4 == 0
-        assert config.shares * config.team <= 4 * shape.multiprocessors
+        assert 0 < config.shares * config.team <= 4 * shape.multiprocessors
+        assert config.shares == 1 or not config.listed
 
 
 def test_a_table_goes_before_the_rule(tmp_path, monkeypatch):

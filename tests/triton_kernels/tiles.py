@@ -65,6 +65,11 @@ class Layer:
     streams: int
     arguments: Mapping[str, Any]
 
+    @property
+    def phased(self) -> bool:
+        """Whether one call computes several phases."""
+        return self.arguments["part"].phases.count > 1
+
     def shape(self, dtype: str, precision: str, capability: int) -> Any:
         """What a configuration is chosen by, on a GPU of this capability."""
         from deltajax.ops.update_triton import convolution_shape
@@ -177,7 +182,8 @@ def chosen_by_rule(capability: int, every_step: bool) -> list[Chosen]:
     """Each tile that the rule cuts a layer into; of several layers the one with most to multiply.
 
     Of ResNet-50 with eight streams a tile has a layer for each way in which programs share work,
-    with a residual and without: what they tell each other and compare takes registers, too.
+    with a residual and without: what they tell each other and compare takes registers, too. So have
+    phases of transposed convolutions.
 
     Args:
         capability: of the GPU.
@@ -194,9 +200,11 @@ def chosen_by_rule(capability: int, every_step: bool) -> list[Chosen]:
             shape = layer.shape(dtype, precision, capability)
             config = rule(shape)
             chosen = Chosen(Tile.of(dtype, precision, config), layer, config, measured)
-            key = chosen.tile.sides(every_step)
+            key: Any = chosen.tile.sides(every_step)
             if measured:
                 key = (key, _told(config), residual)
+            elif layer.phased:
+                key = (key, _told(config), "phases")
             products = shape.pixels * shape.length * shape.group_features * shape.groups
             rank = (config.block_k * config.num_stages, products)
             if key not in most or rank > most[key][0]:
@@ -206,7 +214,7 @@ def chosen_by_rule(capability: int, every_step: bool) -> list[Chosen]:
     return [
         chosen
         for chosen in found
-        if chosen.measured or chosen.tile.sides(every_step) not in covered
+        if chosen.measured or chosen.layer.phased or chosen.tile.sides(every_step) not in covered
     ]
 
 
