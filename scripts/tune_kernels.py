@@ -162,16 +162,11 @@ def shape_of(launch: Launch, shapes: Sequence[ConvolutionShape]) -> ConvolutionS
         "taps": constants["KERNEL_HEIGHT"] * constants["KERNEL_WIDTH"],
         "itemsize": 4 if pointers["weights"] == "fp32" else 2,
         "exact": pointers["weights"] == "fp32" and constants["PRECISION"] != "tf32",
+        # Of phases, each has a part of them.
+        "multiprocessors": max(multiprocessors() // constants["PHASES"], 1),
     }
-    found = [
-        shape for shape in shapes if all(getattr(shape, name) == x for name, x in known.items())
-    ]
-    # Of phases, each has a part of the multiprocessors.
-    all_processors = multiprocessors()
     return next(
-        shape
-        for shape in found
-        if shape.multiprocessors == max(all_processors // constants["PHASES"], 1)
+        shape for shape in shapes if all(getattr(shape, name) == x for name, x in known.items())
     )
 
 

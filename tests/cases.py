@@ -156,6 +156,8 @@ def weighted_sum(*values: jax.Array) -> jax.Array:
 
 
 MAP = (1, 24, 32, 24)
+DECONV: tuple[Pair, Pair, Pads] = (4, 4), (2, 2), ((2, 2), (2, 2))
+"""Kernel, strides and padding of PoseResNet's transposed convolutions."""
 
 CASES = (
     convolution(
@@ -187,8 +189,7 @@ CASES = (
         "windows_wholly_in_padding", (2, 8, 10, 8), 16, (1, 1), padding=((3, 2), (0, 4))
     ),
     transposed(
-        "pose_resnet_deconv_4x4_stride2", (1, 12, 16, 64), 64, (4, 4), (2, 2), ((2, 2), (2, 2)),
-        tail=norm_relu,
+        "pose_resnet_deconv_4x4_stride2", (1, 12, 16, 64), 64, *DECONV, tail=norm_relu
     ),
     transposed("transposed_3x3_same", (1, 12, 17, 16), 24, (3, 3), (2, 2), ((2, 1), (2, 1))),
     transposed("transposed_2x2", (3, 10, 12, 16), 24, (2, 2), (2, 2), ((1, 1), (1, 1))),
@@ -200,7 +201,7 @@ CASES = (
     transposed(
         "transposed_dilated", (1, 10, 12, 16), 24, (3, 4), (2, 3), ((4, 4), (4, 4)), (3, 2)
     ),
-    transposed("transposed_4x4_odd", (3, 7, 9, 16), 24, (4, 4), (2, 2), ((2, 2), (2, 2))),
+    transposed("transposed_4x4_odd", (3, 7, 9, 16), 24, *DECONV),
     transposed(
         "transposed_narrower_than_strides", (1, 2, 1, 16), 24, (4, 4), (4, 4), ((1, 5), (1, 3))
     ),
@@ -249,14 +250,12 @@ _TEAM_CASES = (
     convolution("team_grouped_3x3", (1, 12, 12, 32), 64, (3, 3), groups=4),
     convolution("team_valid_5x3", (1, 14, 16, 16), 24, (5, 3), padding=((0, 0), (0, 0))),
     convolution("team_1x1_residual", (1, 13, 16, 32), 128, (1, 1), residual=True, tail=norm_relu),
-    transposed("team_transposed_4x4", (1, 6, 8, 16), 24, (4, 4), (2, 2), ((2, 2), (2, 2))),
+    transposed("team_transposed_4x4", (1, 6, 8, 16), 24, *DECONV),
     transposed(
         "team_transposed_residual",
         (1, 6, 7, 16),
         24,
-        (4, 4),
-        (2, 2),
-        ((2, 2), (2, 2)),
+        *DECONV,
         other=(1, 12, 14, 24),
         tail=norm_relu,
     ),
@@ -264,9 +263,7 @@ _TEAM_CASES = (
         "team_transposed_rows",
         (2, 6, 8, 16),
         24,
-        (4, 4),
-        (2, 2),
-        ((2, 2), (2, 2)),
+        *DECONV,
         other=(2, 12, 1, 24),
         tail=norm_relu,
     ),

@@ -152,7 +152,7 @@ def rule(shape: ConvolutionShape) -> ConvolutionConfig:
         listed = shape.pixels_each >= 4096
         return cut(shape, Tile(64, features, 4, 2), 0, listed, split=False)
     if _is_phase(shape, features):
-        return _phase(shape)
+        return _phase(shape, features)
     if not _much(shape):
         return _small(shape, features)
     if shape.taps > 1:
@@ -201,17 +201,17 @@ def _is_phase(shape: ConvolutionShape, features: int) -> bool:
     return 1 < shape.taps <= 4 and features == 256 and _middling(shape)
 
 
-def _phase(shape: ConvolutionShape) -> ConvolutionConfig:
-    """Tiles of all channels if they can be, for many pixels with whole sums."""
+def _phase(shape: ConvolutionShape, features: int) -> ConvolutionConfig:
+    """Tiles of all channels if they can be."""
     columns = _columns(shape)
     if shape.length <= 1024:
-        # Programs have nothing to tell each other.
+        # Whole sums: programs have nothing to tell each other.
         listed = shape.pixels_each >= 800
         return cut(shape, Tile(64, columns, 8, 1), min(1024, shape.pixels // 8), listed, False)
-    share_pixels = _share(shape, 1024)
-    rows = 128 if shape.itemsize == 4 or _much(shape) else 64
-    listed = shape.pixels_each >= LARGE and share_pixels != shape.pixels
-    return cut(shape, Tile(rows, columns, 8, 1), share_pixels, listed)
+    if _much(shape):
+        return _large(shape, features)
+    rows = 128 if shape.itemsize == 4 else 64
+    return cut(shape, Tile(rows, columns, 8, 1), _share(shape, 1024))
 
 
 def _small(shape: ConvolutionShape, features: int) -> ConvolutionConfig:

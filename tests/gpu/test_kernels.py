@@ -15,6 +15,7 @@ import pytest
 import deltajax as dj
 from deltajax import frames as frames_module
 from deltajax.models import create
+from deltajax.norms import ThresholdNorm
 from deltajax.ops import update_triton
 from deltajax.ops.pooling import MaxPooling
 from deltajax.ops.windows import Window
@@ -24,7 +25,7 @@ from deltajax.triton_kernels.configuration import (
     Tile,
     cut,
 )
-from tests.cases import BY_NAME, Case, convolution, norm_relu, pooling, transposed
+from tests.cases import BY_NAME, DECONV, Case, convolution, norm_relu, pooling, transposed
 from tests.helpers import NORMS, relative_error
 from tests.ops.test_update import HALF_CASES, INTERPRETED_FRAMES, check
 from tests.test_compiled import Program
@@ -58,14 +59,9 @@ FULL_SIZE: tuple[Case, ...] = (
     convolution("stage4_3x3", (8, 18, 24, 512), 512, (3, 3), tail=norm_relu),
     convolution("stage4_3x3_one_stream", (1, 34, 60, 512), 512, (3, 3), tail=norm_relu),
     convolution("stage4_1x1", (1, 18, 24, 2048), 512, (1, 1), tail=norm_relu),
-    transposed(
-        "deconv_of_long_sums", (2, 18, 24, 2048), 256, (4, 4), (2, 2), ((2, 2), (2, 2)),
-        tail=norm_relu,
-    ),
-    transposed("deconv", (2, 36, 48, 256), 256, (4, 4), (2, 2), ((2, 2), (2, 2)), tail=norm_relu),
-    transposed(
-        "deconv_listed", (5, 72, 96, 256), 256, (4, 4), (2, 2), ((2, 2), (2, 2)), tail=norm_relu
-    ),
+    transposed("deconv_of_long_sums", (2, 18, 24, 2048), 256, *DECONV, tail=norm_relu),
+    transposed("deconv", (2, 36, 48, 256), 256, *DECONV, tail=norm_relu),
+    transposed("deconv_listed", (5, 72, 96, 256), 256, *DECONV, tail=norm_relu),
     convolution("depthwise", (2, 72, 96, 240), 240, (5, 5), groups=240, tail=norm_relu),
     pooling(
         "max_pool", MaxPooling, (2, 288, 384, 64), Window((3, 3), (2, 2), ((1, 1), (1, 1)))
@@ -89,13 +85,21 @@ def test_half_precision(name, dtype):
     check(BY_NAME[name], "triton", "rms" if dtype == "float16" else "max", dtype)
 
 
+def check_full_size(case: Case, norm: ThresholdNorm, dtype: str) -> None:
+    """In TF32 or in bfloat16."""
+    kinds = INTERPRETED_FRAMES
+    if dtype == "float32":
+        check(case, "triton", norm, dtype, "tensorfloat32", TF32, kinds, agreement=1e-5)
+    else:
+        check(case, "triton", norm, dtype, tolerance=BFLOAT16, kinds=kinds, agreement=5e-3)
+
+
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("case", FULL_SIZE, ids=lambda case: case.name)
 def test_full_size(case, norm):
-    kinds = INTERPRETED_FRAMES
-    check(case, "triton", norm, "float32", "tensorfloat32", TF32, kinds, agreement=1e-5)
+    check_full_size(case, norm, "float32")
     if norm == "max":
-        check(case, "triton", norm, "bfloat16", tolerance=BFLOAT16, kinds=kinds, agreement=5e-3)
+        check_full_size(case, norm, "bfloat16")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -106,12 +110,8 @@ def test_phases_that_tell_norms(dtype):
     def choose(shape: ConvolutionShape) -> ConvolutionConfig:
         return cut(shape, Tile(64, 128, 8, 1), shape.pixels, split=False)
 
-    kinds = INTERPRETED_FRAMES
     with update_triton.configured(choose):
-        if dtype == "float32":
-            check(case, "triton", "l2", dtype, "tensorfloat32", TF32, kinds, agreement=1e-5)
-        else:
-            check(case, "triton", "l2", dtype, tolerance=BFLOAT16, kinds=kinds, agreement=5e-3)
+        check_full_size(case, "l2", dtype)
 
 
 @functools.cache
