@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -421,9 +422,14 @@ def procedural_clip(size: tuple[int, int] | None, seed: int) -> ProceduralClip:
 
 
 def command_line(script: str, arguments: Sequence[str] | None) -> str:
-    """The command that runs a script with these arguments, or None for the process's own."""
+    """The command that runs a script with these arguments, or None for the process's own.
+
+    With XLA's options, if the environment has any: they change times and memory.
+    """
     given = sys.argv[1:] if arguments is None else arguments
-    return shlex.join([f"scripts/{script}", *given])
+    options = os.environ.get("XLA_FLAGS")
+    setting = f"XLA_FLAGS={shlex.quote(options)} " if options else ""
+    return setting + shlex.join([f"scripts/{script}", *given])
 
 
 def write_json(results: Any, path: Path) -> None:

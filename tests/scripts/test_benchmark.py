@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from _common import (
     NetworkOptions,
+    command_line,
     cpu_device,
     draw_variables,
     make_network,
@@ -225,3 +226,11 @@ def test_fold_batch_norm():
     folded = make_variables(options, make_network(options), frames)
     assert "batch_stats" not in folded
     jax.tree.map(np.testing.assert_array_equal, folded, expected)
+
+
+def test_a_command_has_the_options_of_xla(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_a=1 --xla_b=2")
+    command = command_line("benchmark.py", ["--size", "64x96"])
+    assert command == "XLA_FLAGS='--xla_a=1 --xla_b=2' scripts/benchmark.py --size 64x96"
+    monkeypatch.delenv("XLA_FLAGS")
+    assert command_line("benchmark.py", ["--size", "64x96"]) in command
