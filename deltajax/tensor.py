@@ -10,7 +10,10 @@ from jaxtyping import Array, Bool, Shaped
 class Arrivals(flax.struct.PyTreeNode):
     """Zeros in which the kernels of a GPU count, handed from one update to the next.
 
-    To clear memory for each of them would take longer than many an update.
+    To clear memory for each of them would take longer than many an update. But where a network
+    branches only one goes on with the array, and each of the others has one of its own: if two were
+    given the same, XLA would have to copy it, and if one waited for the other, the branches could
+    not run side by side. Where branches meet, all arrays but one are left over for other branches.
 
     Attributes:
         counters: int32 [any].
@@ -20,27 +23,38 @@ class Arrivals(flax.struct.PyTreeNode):
     counters: jax.Array
     used: int = flax.struct.field(pytree_node=False)
 
-    @property
-    def latest(self) -> "Arrivals":
-        """These, or what the updates that were given them have left by now.
+    @classmethod
+    def new(cls, number: int, spare: list["Arrivals"]) -> "Arrivals":
+        """So many zeros, and what is left over before them."""
+        made = cls(jnp.zeros(number, jnp.int32), 0)
+        made.__dict__["_spare"] = spare
+        return made
 
-        Where a network branches, updates that do not depend on each other follow all the same: if
-        two were given one array to overwrite, XLA would have to copy it.
-        """
-        arrivals, trace = self, get_opaque_trace_state(convention="flax")
-        while (left := arrivals.__dict__.get("_left")) and left.__dict__["_trace"] == trace:
-            arrivals = left
-        return arrivals
+    @property
+    def spare(self) -> list["Arrivals"]:
+        """Others that are left over, in one list for all updates of a frame."""
+        return self.__dict__.setdefault("_spare", [])
+
+    @property
+    def taken(self) -> bool:
+        """Whether an update has been given them, so that others cannot."""
+        return self.__dict__.get("_taken", False)
+
+    @property
+    def made_here(self) -> bool:
+        """Whether they are of what is traced, and not of what stands around it, or inside of it."""
+        trace = get_opaque_trace_state(convention="flax")
+        return self.__dict__.get("_trace", trace) == trace
 
     def hand_on(self, left: "Arrivals") -> None:
-        """Says what an update that was given these has left.
+        """Says that an update was given these, and what it has left.
 
         What is traced as a branch, a loop's body or a call stays inside of it.
         """
         trace = get_opaque_trace_state(convention="flax")
-        object.__setattr__(left, "_trace", trace)
-        if self.__dict__.get("_trace", trace) == trace:
-            object.__setattr__(self, "_left", left)
+        left.__dict__.update(_trace=trace, _spare=self.spare)
+        if self.made_here:
+            self.__dict__["_taken"] = True
 
 
 class DeltaTensor(flax.struct.PyTreeNode):
