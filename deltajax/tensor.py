@@ -1,5 +1,7 @@
 """What travels between layers: a complete feature map and the pixels of it that changed."""
 
+from collections.abc import Sequence
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -10,10 +12,11 @@ from jaxtyping import Array, Bool, Shaped
 class Arrivals(flax.struct.PyTreeNode):
     """Zeros in which the kernels of a GPU count, handed from one update to the next.
 
-    To clear memory for each of them would take longer than many an update. But where a network
-    branches only one goes on with the array, and each of the others has one of its own: if two were
-    given the same, XLA would have to copy it, and if one waited for the other, the branches could
-    not run side by side. Where branches meet, all arrays but one are left over for other branches.
+    To clear memory for each of them would take longer than many an update. But an array goes to one
+    update only: if two were given the same, XLA would have to copy it, and if one waited for the
+    other, branches of a network could not run side by side. Where branches meet, all arrays but
+    one are left over, for others that branch later. (These then wait for the update that had such
+    an array last, and seldom need it.)
 
     Attributes:
         counters: int32 [any].
@@ -24,37 +27,36 @@ class Arrivals(flax.struct.PyTreeNode):
     used: int = flax.struct.field(pytree_node=False)
 
     @classmethod
-    def new(cls, number: int, spare: list["Arrivals"]) -> "Arrivals":
-        """So many zeros, and what is left over before them."""
-        made = cls(jnp.zeros(number, jnp.int32), 0)
-        made.__dict__["_spare"] = spare
-        return made
+    def take(cls, left: Sequence["Arrivals"], number: int, size: int) -> "Arrivals":
+        """For an update: what an input's has left, or what is left over, or new ones.
 
-    @property
-    def spare(self) -> list["Arrivals"]:
-        """Others that are left over, in one list for all updates of a frame."""
-        return self.__dict__.setdefault("_spare", [])
+        What was made around a branch, a loop's body or a call that is traced is not for it, and
+        nothing that was made in there leaves it.
 
-    @property
-    def taken(self) -> bool:
-        """Whether an update has been given them, so that others cannot."""
-        return self.__dict__.get("_taken", False)
-
-    @property
-    def made_here(self) -> bool:
-        """Whether they are of what is traced, and not of what stands around it, or inside of it."""
-        trace = get_opaque_trace_state(convention="flax")
-        return self.__dict__.get("_trace", trace) == trace
-
-    def hand_on(self, left: "Arrivals") -> None:
-        """Says that an update was given these, and what it has left.
-
-        What is traced as a branch, a loop's body or a call stays inside of it.
+        Args:
+            left: by the updates that made the inputs; nobody can take these again.
+            number: zeros that are needed.
+            size: of a new array.
         """
         trace = get_opaque_trace_state(convention="flax")
-        left.__dict__.update(_trace=trace, _spare=self.spare)
-        if self.made_here:
-            self.__dict__["_taken"] = True
+        own = [arrivals for arrivals in left if arrivals.__dict__.get("_trace") == trace]
+        spare: list[Arrivals] = own[0].__dict__["_spare"] if own else []
+        free = []
+        for arrivals in own:
+            fits = arrivals.used + number <= arrivals.counters.size
+            if fits and "_taken" not in arrivals.__dict__:
+                # Without the list, which would hold itself by way of them, and outlive the frame.
+                free.append(arrivals.replace())
+            arrivals.__dict__["_taken"] = True
+        found = free or spare
+        taken = found.pop(0) if found else cls(jnp.zeros(size, jnp.int32), 0)
+        spare += free
+        taken.__dict__.update(_trace=trace, _spare=spare)
+        return taken
+
+    def hand_on(self, left: "Arrivals") -> None:
+        """Says what an update that has taken these has left."""
+        left.__dict__.update(_trace=self.__dict__["_trace"], _spare=self.__dict__["_spare"])
 
 
 class DeltaTensor(flax.struct.PyTreeNode):

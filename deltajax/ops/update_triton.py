@@ -164,18 +164,10 @@ def try_update(device: Any) -> None:
 
 
 def arrivals_of(function: Function) -> Arrivals:
-    """Those that an input has left, or others left over, or new ones, as for the first update."""
+    """Takes those that an update counts in."""
     inputs = (*function.inputs, *function.tail.others)
     left = [x.arrivals for x in inputs if isinstance(x, DeltaTensor) and x.arrivals]
-    spare = left[0].spare if left else []
-
-    def free(arrivals: Arrivals) -> bool:
-        return not arrivals.taken and arrivals.used + COUNTERS <= arrivals.counters.size
-
-    own = [arrivals for arrivals in left if free(arrivals)]
-    spare += own[1:]
-    others = [arrivals for arrivals in spare if arrivals.made_here and free(arrivals)]
-    return (own + others)[0] if own or others else Arrivals.new(COUNTERS * UPDATES, spare)
+    return Arrivals.take(left, COUNTERS, COUNTERS * UPDATES)
 
 
 def after_update(arrivals: Arrivals) -> Arrivals:
