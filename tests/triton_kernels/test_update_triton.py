@@ -225,17 +225,19 @@ def all_ones() -> DeltaTensor:
     return DeltaTensor(jnp.ones((1, 4, 4, 16)), jnp.ones((1, 4, 4), bool))
 
 
+def first_update(function: Function) -> DeltaTensor:
+    """What a layer would hand on."""
+    updated = update(function, jnp.zeros(function.output_shape), 0.0, "max", "triton")
+    return DeltaTensor(updated.value, updated.mask).with_arrivals(updated.arrivals)
+
+
 def convolved(x: DeltaTensor) -> DeltaTensor:
     operation = Convolution(jnp.ones((1, 1, 16, 16)), Window((1, 1), (1, 1), ((0, 0), (0, 0))))
-    function = Function(operation, Tail(), (x,))
-    updated = update(function, jnp.zeros((1, 4, 4, 16)), 0.0, "max", "triton")
-    return DeltaTensor(updated.value, updated.mask).with_arrivals(updated.arrivals)
+    return first_update(Function(operation, Tail(), (x,)))
 
 
 def added(x: DeltaTensor, y: DeltaTensor) -> DeltaTensor:
-    tail = Tail(others=(y,), combine=jnp.add)
-    updated = update(Function(Identity(), tail, (x,)), x.value, 0.0, "max", "triton")
-    return DeltaTensor(updated.value, updated.mask).with_arrivals(updated.arrivals)
+    return first_update(Function(Identity(), Tail(others=(y,), combine=jnp.add), (x,)))
 
 
 def used(*tensors: DeltaTensor) -> list[int]:
@@ -267,6 +269,7 @@ class Kernel(NamedTuple):
     needed: set[int]
 
 
+@functools.cache
 def kernels_of_a_frame(name: str) -> list[Kernel]:
     """In the order of the trace."""
     model = create(name, implementation="triton")
